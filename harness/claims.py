@@ -1,0 +1,221 @@
+"""The three paired claims of a leaderboard: correction helps, alignment helps, the method helps.
+
+Each may be made only against the controls that isolate it, so each difference here is in test accuracy (points), paired
+by seed, between a row and one such control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from harness.compare import McNemar, PairedDifference, holm, mcnemar_exact, paired_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from harness.records import CellRecord
+    from harness.rows import RowKey
+
+ClaimName = Literal["correction", "alignment", "method"]
+ReferenceName = Literal["curriculum", "sham", "finetune-source", "target-to-target", "finetune-target"]
+Verdict = Literal["shown", "not shown", "harmful", "no interval", "not applicable"]
+
+REFERENCES: Mapping[ClaimName, tuple[ReferenceName, ...]] = {
+    "correction": ("curriculum", "sham"),
+    "alignment": ("finetune-source", "target-to-target"),
+    "method": ("finetune-target",),
+}
+CLAIM_WORDS: Mapping[ClaimName, str] = {
+    "correction": "correction helps",
+    "alignment": "alignment helps",
+    "method": "the method helps",
+}
+REFERENCE_WORDS: Mapping[ReferenceName, str] = {
+    "curriculum": "curriculum",
+    "sham": "sham",
+    "finetune-source": "finetune-source",
+    "target-to-target": "T→T",
+    "finetune-target": "finetune-target",
+}
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A row against one control: the difference in points and McNemar's test per seed, or why there is none."""
+
+    name: ReferenceName
+    difference: PairedDifference | None = None
+    mcnemar: Mapping[int, McNemar] = field(default_factory=dict)
+    missing: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of one row.
+
+    ``p`` is that of its weakest reference, 1 where one points down; ``holm_p`` the same adjusted over the table's rows.
+    """
+
+    name: ClaimName
+    references: tuple[Reference, ...]
+    verdict: Verdict
+    p: float | None = None
+    holm_p: float | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Why references are missing."""
+        return tuple(reference.missing for reference in self.references if reference.missing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """The three claims of one row."""
+
+    correction: Claim
+    alignment: Claim
+    method: Claim
+
+    def __iter__(self) -> Iterator[Claim]:
+        yield from (self.correction, self.alignment, self.method)
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """All five references, in the order of the claims."""
+        return tuple(reference for claim in self for reference in claim.references)
+
+
+def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> dict[RowKey, Claims]:
+    """Judge every method row of a table: ``groups`` are its rows' records by seed."""
+    raw = {key: {name: _claim(name, key, groups) for name in REFERENCES} for key in groups if key.is_method}
+    for name in REFERENCES:
+        _adjust(name, raw)
+    return {key: Claims(**claims) for key, claims in raw.items()}
+
+
+def difference_between(ours: Mapping[int, CellRecord], theirs: Mapping[int, CellRecord]) -> PairedDifference:
+    """Compare test accuracies in points, paired by seed."""
+    return paired_difference(_test_points(ours), _test_points(theirs))
+
+
+def claim_sentence(claim: Claim, label: str) -> str:
+    """Say one claim, its evidence and its verdict."""
+    return f"{CLAIM_WORDS[claim.name]}: {label} {_evidence(claim)}: {_verdict_words(claim)}"
+
+
+def summary_sentence(name: ClaimName, claims: Sequence[Claims]) -> str:
+    """Say in how many rows a claim is shown; ``claims`` are all method rows' of a table."""
+    judged = [claim for row in claims for claim in row if claim.name == name and claim.verdict != "not applicable"]
+    if not judged:
+        return f"{CLAIM_WORDS[name]}: no row to judge"
+    shown = [claim for claim in judged if claim.verdict == "shown"]
+    lasting = sum(claim.holm_p is not None and claim.holm_p <= LEVEL for claim in shown)
+    clauses = [f"shown in {len(shown)} of {_rows(len(judged))}" + (f" ({lasting} after Holm)" if shown else "")]
+    if harmful := sum(claim.verdict == "harmful" for claim in judged):
+        clauses.append(f"harmful in {harmful}")
+    if single := sum(claim.verdict == "no interval" for claim in judged):
+        clauses.append(f"one seed and so no interval in {single}")
+    if lacking := sum(bool(claim.missing) for claim in judged):
+        clauses.append(f"a control is missing in {lacking}")
+    return f"{CLAIM_WORDS[name]}: {', '.join(clauses)}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _claim(name: ClaimName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> Claim:
+    if name == "correction" and key.is_curriculum:
+        reason = "nothing is corrected in this row"
+        absent = tuple(Reference(name=reference, missing=reason) for reference in REFERENCES[name])
+        return Claim(name=name, references=absent, verdict="not applicable")
+    references = tuple(_reference(reference, key, groups) for reference in REFERENCES[name])
+    return Claim(name=name, references=references, verdict=_verdict(references), p=_weakest(references))
+
+
+def _reference(name: ReferenceName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> Reference:
+    found = [other for other in groups if other.model == key.model and _MATCHES[name](other, key)]
+    if len(found) != 1:
+        return Reference(name=name, missing=f"{'several rows' if found else 'no row'} for {REFERENCE_WORDS[name]}")
+    ours, theirs = groups[key], groups[found[0]]
+    if not ours.keys() & theirs.keys():
+        return Reference(name=name, missing=f"no seed in common with {REFERENCE_WORDS[name]}")
+    difference = difference_between(ours, theirs)
+    tests = {seed: _mcnemar(ours[seed], theirs[seed]) for seed in difference.per_seed}
+    return Reference(name=name, difference=difference, mcnemar=tests)
+
+
+def _same_corrector(other: RowKey, key: RowKey) -> bool:
+    return (other.corrector or "none") == (key.corrector or "none")
+
+
+_MATCHES: Mapping[ReferenceName, Callable[[RowKey, RowKey], bool]] = {
+    "curriculum": lambda other, key: other.is_curriculum and other.adapter == key.adapter,
+    "sham": lambda other, key: other.control == "sham" and _same_corrector(other, key) and other.adapter == key.adapter,
+    "finetune-source": lambda other, key: other.control == "finetune-source" and _same_corrector(other, key),
+    "target-to-target": lambda other, key: other.control == "target-to-target" and other.adapter == key.adapter,
+    "finetune-target": lambda other, _: other.control == "finetune-target",
+}
+
+
+def _verdict(references: Sequence[Reference]) -> Verdict:
+    differences = [reference.difference for reference in references if reference.difference]
+    if any(difference.n == 1 for difference in differences):
+        return "no interval"
+    # equal differences have an interval of no width, which is no evidence: p is None for them
+    bounds = [(item.low, item.high) for item in differences if item.p is not None]
+    if len(bounds) < len(references):
+        return "not shown"
+    if all(low is not None and low > 0 for low, _ in bounds):
+        return "shown"
+    if all(high is not None and high < 0 for _, high in bounds):
+        return "harmful"
+    return "not shown"
+
+
+def _weakest(references: Sequence[Reference]) -> float | None:
+    """Return the p of a claim that needs all its references (an intersection-union test), 1 where one points down."""
+    differences = [reference.difference for reference in references if reference.difference]
+    p_values = [(1.0 if item.mean <= 0 else item.p) for item in differences if item.p is not None]
+    return max(p_values) if len(p_values) == len(references) else None
+
+
+def _adjust(name: ClaimName, raw: Mapping[RowKey, dict[ClaimName, Claim]]) -> None:
+    tested = [(claims, claims[name].p) for claims in raw.values()]
+    family = [(claims, p) for claims, p in tested if p is not None]
+    for (claims, _), adjusted in zip(family, holm([p for _, p in family]), strict=True):
+        claims[name] = replace(claims[name], holm_p=adjusted)
+
+
+def _mcnemar(ours: CellRecord, theirs: CellRecord) -> McNemar:
+    return mcnemar_exact(ours.test.labels, ours.test.predictions, theirs.test.predictions)
+
+
+def _test_points(records: Mapping[int, CellRecord]) -> dict[int, float]:
+    return {seed: 100 * record.accuracy.test for seed, record in records.items()}
+
+
+def _evidence(claim: Claim) -> str:
+    parts: list[str] = []
+    for reference in claim.references:
+        if reference.difference:
+            unit = "" if parts else " points"
+            notes = ", ".join([f"n = {reference.difference.n}", *_mcnemar_words(reference)])
+            parts.append(f"{reference.difference}{unit} over {REFERENCE_WORDS[reference.name]} ({notes})")
+    absent = ", ".join(dict.fromkeys(claim.missing))
+    return " ".join([*([", ".join(parts)] if parts else []), *([f"({absent})"] if absent else [])])
+
+
+def _mcnemar_words(reference: Reference) -> list[str]:
+    return [f"McNemar p = {test.p:.2g}" for test in reference.mcnemar.values()] if len(reference.mcnemar) == 1 else []
+
+
+def _verdict_words(claim: Claim) -> str:
+    if claim.verdict == "no interval":
+        return "n = 1: no interval"
+    lows = [reference.difference.low for reference in claim.references if reference.difference]
+    if claim.verdict == "not shown" and not claim.missing and all(low is not None and low > 0 for low in lows):
+        return "not shown (the same gain for every seed: no spread to test against)"
+    return claim.verdict

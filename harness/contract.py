@@ -1,0 +1,278 @@
+"""What plugins are written against: options, capabilities, attacks, adapters, architectures, data sets.
+
+Nothing here imports torch when it is imported, so that names, options and schemas are listed at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    from torch import Generator, Tensor, nn
+
+Norm = Literal["l0", "l1", "l2", "linf"]
+
+
+class Options(BaseModel):
+    """A plugin's options: unknown keys are forbidden, every field is described."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def parse_fraction(value: object) -> object:
+    """Turn ``"8/255"`` into a number; leave everything else to pydantic."""
+    if isinstance(value, str) and value.count("/") == 1:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+FractionalFloat = Annotated[float, BeforeValidator(parse_fraction)]
+"""A float that a spec may also write as a fraction, such as ``8/255``."""
+
+
+class NoOptions(Options):
+    """The options of a plugin that has none."""
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Configurable(Generic[OptionsT]):
+    """A plugin class with typed options: ``class PGD(Attack[PGDOptions])`` sets ``PGD.options_type``."""
+
+    options_type: ClassVar[type[Options]] = NoOptions
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            arguments = get_args(base)
+            if get_origin(base) and arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Options):
+                cls.options_type = arguments[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What an attack can do, declared so that it need not be tried.
+
+    ``norm`` is the one it bounds or minimizes. ``targeted``: can approach given labels; ``untargeted``: can flee them.
+    ``gradients``: needs input gradients. ``stochastic``: draws random numbers.
+    """
+
+    norm: Norm
+    targeted: bool
+    untargeted: bool
+    gradients: bool
+    stochastic: bool = False
+
+
+class Classifier(Protocol):
+    """The attack's view of a classifier: pixels (N, C, H, W) in ``bounds`` to logits (N, K).
+
+    It is a ``torch.nn.Module`` in eval mode with frozen parameters that normalizes by itself. ``classifier[rows]`` is
+    its view for part of the batch: an attack that goes on with some samples alone (``rows``: indices or a mask) queries
+    that view, so that the harness knows which sample a query belongs to.
+    """
+
+    bounds: tuple[float, float]
+    num_classes: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (N, K) of ``images`` (N, C, H, W)."""
+
+    def __getitem__(self, rows: Tensor) -> Classifier:
+        """Return the view for part of the batch."""
+
+
+class Criterion(Protocol):
+    """What an attack drives at; see ``harness.criteria``."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels (N,) to approach or to flee."""
+
+    @property
+    def targeted(self) -> bool:
+        """Whether they are approached."""
+
+    @property
+    def stop_early(self) -> bool:
+        """Whether the harness takes the first iterate that is ``met``, so that an attack may stop there."""
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Return the loss (N,) to minimize."""
+
+    def reached(self, logits: Tensor) -> Tensor:
+        """Tell per sample (N,) whether the objective itself holds: what a library calls success."""
+
+    def met(self, logits: Tensor) -> Tensor:
+        """Tell per sample (N,) whether the harness's goal holds; with ``stop_early`` an attack may stop there."""
+
+    def __getitem__(self, rows: Tensor) -> Criterion:
+        """Return the criterion of part of the batch."""
+
+
+class SampleStreams(Protocol):
+    """One random stream per sample, so that a result does not depend on the batch that its sample is in."""
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Draw (N, *shape) float32 numbers from [0, 1)."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Draw (N, *shape) standard normal float32 numbers."""
+
+    def __getitem__(self, rows: Tensor) -> SampleStreams:
+        """Return the streams of part of the batch; they advance together with the whole's."""
+
+
+class Attack(Configurable[OptionsT], ABC):
+    """An attack algorithm. The criterion says what it drives at; the harness decides success.
+
+    ``random`` is set by the harness before each batch. An option called ``eps`` is a bound in ``capabilities.norm``
+    that the harness holds the attack to.
+    """
+
+    capabilities: ClassVar[Capabilities]
+    random: SampleStreams
+
+    @abstractmethod
+    def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
+        """Perturb ``images`` (N, C, H, W, in ``classifier.bounds``) to lower ``criterion.loss``; same shape back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterCapabilities:
+    """What an adapter uses.
+
+    ``target``: the target's images or outputs enter its losses. ``target_labels``: so do the target's labels.
+    """
+
+    target: bool = True
+    target_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One domain's share of a step: images (N, C, H, W), features (N, D), logits (N, K), labels (N,) or None."""
+
+    images: Tensor
+    labels: Tensor | None
+    features: Tensor
+    logits: Tensor
+
+
+class Domain(Protocol):
+    """A domain's samples, for adapters that own their passes over the data."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def batches(self, batch_size: int) -> Iterable[Tensor]:
+        """Yield the images (N, C, H, W, pixels in [0, 1]) in batches of a fixed order."""
+
+
+class Adapter(Configurable[OptionsT], ABC):
+    """Adapt a classifier from a source domain to a target domain. The harness owns the loop.
+
+    One with gradient steps returns its ``losses``; one without overrides ``adapt``.
+    """
+
+    capabilities: ClassVar[AdapterCapabilities] = AdapterCapabilities()
+
+    def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:
+        """Return the named loss terms of one step, weighted; their sum is minimized.
+
+        ``target.labels`` is None unless ``capabilities.target_labels``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither losses() nor adapt()")
+
+    def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:  # noqa: ARG002 (a default)
+        """Return figures to record beside the losses, such as a noise floor; called at each validation."""
+        return {}
+
+    def modules(self, num_features: int, num_classes: int) -> Mapping[str, nn.Module]:  # noqa: ARG002 (a default)
+        """Return modules of its own to train along, such as a discriminator."""
+        return {}
+
+    def adapt(self, network: nn.Module, source: Domain, target: Domain) -> None:
+        """Change ``network`` (pixels to logits) in place without gradient steps."""
+        raise NotImplementedError
+
+    @classmethod
+    def takes_gradient_steps(cls) -> bool:
+        """Whether the harness's training loop is used: true unless ``adapt`` is overridden."""
+        return cls.adapt is Adapter.adapt
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputShape:
+    """What a classifier is built for: ``channels`` × ``image_size`` × ``image_size`` pixels, ``num_classes`` labels."""
+
+    channels: int
+    image_size: int
+    num_classes: int
+
+
+class Architecture(Configurable[OptionsT], ABC):
+    """A network architecture.
+
+    ``default_image_size`` and ``default_normalization`` (``"imagenet"``, or None for the data set's own) are used unless a card or
+    a spec says otherwise. An option called ``pretrained`` is set to None where a spec gives weights of its own.
+    """
+
+    default_image_size: ClassVar[int | None] = None
+    default_normalization: ClassVar[str | None] = None
+
+    @abstractmethod
+    def build(self, shape: InputShape) -> nn.Module:
+        """Return the network, normalized pixels (N, C, H, W) to logits (N, K), initialized with torch's generator."""
+
+    def pretrained_source(self) -> str | None:
+        """Name the weights that ``build`` starts from (``"imagenet"``), None for random ones."""
+        return None
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set in memory: uint8 images (N, C, H, W), int64 labels (N,), class names."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+class DatasetProvider(Configurable[OptionsT], ABC):
+    """Where a data set's images come from."""
+
+    @abstractmethod
+    def load(self) -> ImageData:
+        """Read the data set. Raises ``DataError`` that names the file, what was wrong and what to do."""
+
+    def listing(self) -> object:
+        """Return what tells, without decoding an image, that the files are the same (names, sizes, times), or None.
+
+        The harness keeps decoded images under it; the data's fingerprint is by content all the same.
+        """
+        return None
+
+
+def new_generator(seed: int) -> Generator:
+    """Return a torch generator of its own on the CPU."""
+    import torch
+
+    return torch.Generator().manual_seed(seed)

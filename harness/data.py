@@ -1,0 +1,162 @@
+"""Data sets in memory: read once, kept decoded by content, shared between processes as mapped files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.catalogue import Normalization
+from harness.errors import ContractError, DataError
+from harness.store import Artifact, atomic_write, content_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from harness.contract import ImageData
+    from harness.manager import Manager
+    from harness.resolve import ResolvedDataset
+    from harness.store import Store
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What is known of a data set without its images; ``fingerprint`` is by content."""
+
+    fingerprint: str
+    num_train: int
+    num_test: int
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def own_normalization(self) -> Normalization:
+        """The mean and standard deviation per channel of the training images."""
+        return Normalization(mean=self.mean, std=self.std)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images uint8 (N, C, H, W) and labels int64 (N,), train and test."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def describe_data(dataset: ResolvedDataset, manager: Manager, store: Store) -> DataDescription:
+    """Return a data set's description; its images are read only where the store does not hold them yet."""
+    provider: Any = manager.load(dataset.provider.plugin)(dataset.provider.options)
+    listing = provider.listing()
+    index = None
+    if listing is not None:
+        key = content_key(dataset.provider.identity(), listing)
+        index = store.root / "data-index" / f"{key}.json"
+        if index.is_file() and (known := _read_index(index)) and store.has("data", known.fingerprint):
+            return known
+    images = provider.load()
+    description = _checked_description(images, dataset.name)
+    if not store.has("data", description.fingerprint):
+        store.save("data", description.fingerprint, _artifact(images))
+    if index is not None:
+        atomic_write(index, json.dumps(asdict(description)).encode())
+    return description
+
+
+def load_data(fingerprint: str, store: Store) -> Data:
+    """Map a stored data set into memory; several processes share one copy."""
+    tensors = store.load("data", fingerprint).tensors
+    return Data(tensors["train_images"], tensors["train_labels"], tensors["test_images"], tensors["test_labels"])
+
+
+def validation_size(validation: float, num_train: int) -> int:
+    """Return how many of the training samples are held out: a count, or a share below 1."""
+    count = validation if validation >= 1 else max(1, round(validation * num_train))
+    if count >= num_train:
+        raise DataError(f"validation: {count} samples leave nothing of {num_train} training images; hold out fewer")
+    return int(count)
+
+
+def _read_index(path: Any) -> DataDescription | None:
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+        }
+        return DataDescription(**values)
+    except (ValueError, TypeError):
+        return None
+
+
+def _checked_description(images: ImageData, name: str) -> DataDescription:
+    for split in ("train", "test"):
+        _check_split(
+            getattr(images, f"{split}_images"), getattr(images, f"{split}_labels"), len(images.classes), name, split
+        )
+    if images.train_images.shape[1:] != images.test_images.shape[1:]:
+        raise DataError(
+            f'data set "{name}": training images are {images.train_images.shape[1:]}, '
+            f"test images {images.test_images.shape[1:]}; give image_size"
+        )
+    mean, std = _channel_statistics(images.train_images)
+    count, channels, height, width = images.train_images.shape
+    fingerprint = _fingerprint(images)
+    return DataDescription(
+        fingerprint, count, len(images.test_images), channels, height, width, tuple(images.classes), mean, std
+    )
+
+
+def _check_split(images: np.ndarray, labels: np.ndarray, num_classes: int, name: str, split: str) -> None:
+    if images.ndim != 4 or images.dtype != "uint8" or len(images) == 0:
+        raise ContractError(
+            f'data set "{name}": {split} images are {images.dtype} {images.shape}; expected uint8 (N, C, H, W) with N > 0'
+        )
+    if labels.shape != (len(images),) or labels.dtype != "int64":
+        raise ContractError(
+            f'data set "{name}": {split} labels are {labels.dtype} {labels.shape}; expected int64 ({len(images)},)'
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ContractError(
+            f'data set "{name}": {split} labels go from {labels.min()} to {labels.max()}, classes are {num_classes}'
+        )
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel of pixels in [0, 1], from exact counts of each of the 256 values."""
+    import numpy as np
+
+    means, stds = [], []
+    values = np.arange(256) / 255
+    for channel in range(images.shape[1]):
+        counts = np.bincount(images[:, channel].ravel(), minlength=256)
+        mean = float((counts * values).sum() / counts.sum())
+        std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
+        means.append(round(mean, 6))
+        stds.append(round(max(std, 1e-3), 6))
+    return tuple(means), tuple(stds)
+
+
+def _fingerprint(images: ImageData) -> str:
+    import numpy as np
+
+    digest = hashlib.sha256(json.dumps(list(images.classes)).encode())
+    for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _artifact(images: ImageData) -> Artifact:
+    import torch
+
+    fields = ("train_images", "train_labels", "test_images", "test_labels")
+    return Artifact(
+        {field: torch.from_numpy(getattr(images, field).copy()) for field in fields}, {"classes": images.classes}
+    )

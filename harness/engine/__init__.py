@@ -1,0 +1,1 @@
+"""The machinery that every plugin is run with: classifiers, gradients, random streams, attacks, training."""

@@ -1,0 +1,96 @@
+"""One step over two domains: the forward passes under a batch-norm policy, the batches an adapter sees."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness.contract import Batch
+from harness.engine.networks import BATCH_NORMS, Outputs, has_batch_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from harness.budget import BatchNormPolicy
+    from harness.engine.images import ImageSet
+    from harness.engine.networks import PixelClassifier
+
+
+class TwoDomainForward:
+    """Pass a source and a target batch through a network in train mode.
+
+    The batch-norm policy is the same for every arm: an arm that does not use the target still shows it to the
+    batch-norm layers (without gradients), or the arms would differ in their running statistics too.
+    """
+
+    def __init__(self, network: PixelClassifier, policy: BatchNormPolicy, *, target_gradients: bool) -> None:
+        self.network = network
+        self.policy = policy
+        self.target_gradients = target_gradients
+        self.target_seen = target_gradients or (policy != "frozen" and has_batch_norm(network))
+
+    def train_mode(self) -> None:
+        """Put the network in train mode; batch-norm stays in eval mode where it is frozen."""
+        self.network.train()
+        if self.policy == "frozen":
+            for layer in _batch_norms(self.network):
+                layer.eval()
+
+    def __call__(self, source: Tensor, target: Tensor) -> tuple[Outputs, Outputs | None]:
+        """Return the outputs of both batches (N, C, H, W); None for a target that nothing looks at."""
+        if self.policy == "joint" and self.target_seen:
+            both = self.network.outputs(torch.cat([source, target]))
+            cut = len(source)
+            return Outputs(both.features[:cut], both.logits[:cut]), Outputs(both.features[cut:], both.logits[cut:])
+        quiet = running_statistics_kept(self.network) if self.policy == "target-only" else nullcontext()
+        with quiet:
+            source_outputs = self.network.outputs(source)
+        if not self.target_seen:
+            return source_outputs, None
+        with torch.set_grad_enabled(self.target_gradients):
+            return source_outputs, self.network.outputs(target)
+
+
+@contextmanager
+def running_statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Normalize with the batch's statistics, but do not let them enter the running ones."""
+    layers = [layer for layer in _batch_norms(network) if layer.track_running_stats]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def batch_of(images: Tensor, labels: Tensor | None, outputs: Outputs | None) -> Batch:
+    """Return what an adapter sees of one domain; without outputs, the features and logits are empty."""
+    if outputs is None:
+        nothing = images.new_empty((len(images), 0))
+        return Batch(images, labels, nothing, nothing)
+    return Batch(images, labels, outputs.features, outputs.logits)
+
+
+class DomainView:
+    """A set of images, as an adapter that owns its passes sees it."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield the images (n, C, H, W) in batches of a fixed order."""
+        for pixels, _ in self._images.batches(batch_size):
+            yield pixels
+
+
+def _batch_norms(network: nn.Module) -> list[torch.nn.BatchNorm2d]:
+    return [layer for layer in network.modules() if isinstance(layer, BATCH_NORMS)]  # type: ignore[misc]

@@ -1,0 +1,84 @@
+"""Sets of images: uint8 in memory once, resized and scaled to [0, 1] on the device in batches.
+
+``T'`` is such a set too: rows of the training images, some of them replaced by corrected images kept as float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import interpolate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Some rows of a stored data set, as a classifier sees them.
+
+    ``stored``: uint8 (M, C, H, W); ``all_labels``: int64 (M,); ``rows``: the samples of this set, int64 (N,).
+    ``replaced`` (M,): for each stored row, its row in ``replacements`` (R, C, S, S) float32 in [0, 1], or -1.
+    """
+
+    stored: Tensor
+    all_labels: Tensor
+    rows: Tensor
+    image_size: int
+    device: torch.device
+    replacements: Tensor | None = None
+    replaced: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels (N,) on the CPU."""
+        return self.all_labels[self.rows]
+
+    def subset(self, rows: Tensor) -> ImageSet:
+        """Return the set of other rows of the same stored images."""
+        return replace(self, rows=rows)
+
+    def with_replacements(self, rows: Tensor, images: Tensor) -> ImageSet:
+        """Return this set with the stored rows ``rows`` (R,) shown as ``images`` (R, C, S, S)."""
+        replaced = torch.full((len(self.stored),), -1, dtype=torch.int64)
+        replaced[rows] = torch.arange(len(rows))
+        return replace(self, replacements=images, replaced=replaced)
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (n, C, S, S) in [0, 1] and labels (n,) of stored rows, on the device."""
+        images = to_pixels(self.stored[rows].to(self.device, non_blocking=True), self.image_size)
+        if self.replacements is not None and self.replaced is not None:
+            where = self.replaced[rows]
+            mine = (where >= 0).nonzero().flatten()
+            if len(mine):
+                images[mine.to(self.device)] = self.replacements[where[mine]].to(self.device)
+        return images, self.all_labels[rows].to(self.device, non_blocking=True)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, labels) in the order of ``rows``; no batch has a single sample unless the set has."""
+        for rows in even_batches(self.rows, batch_size):
+            yield self.gather(rows)
+
+
+def to_pixels(stored: Tensor, image_size: int) -> Tensor:
+    """Scale uint8 (N, C, H, W) to float32 in [0, 1] and resize to ``image_size`` (bilinear, antialiased)."""
+    pixels = stored.to(torch.float32).div_(255)
+    if pixels.shape[-2:] == (image_size, image_size):
+        return pixels
+    size = (image_size, image_size)
+    return interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False).clamp_(0, 1)
+
+
+def even_batches(rows: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Split rows into the fewest batches of at most ``batch_size`` that differ by one sample at most: no leftover of one."""
+    if len(rows) == 0:
+        return ()
+    count = -(-len(rows) // batch_size)
+    return torch.tensor_split(rows, count)

@@ -1,0 +1,99 @@
+"""A classifier as the harness sees it: pixels in [0, 1] to logits, normalization inside, penultimate features on request."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one forward pass gives: features (N, D) that enter the last linear layer, logits (N, K)."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class PixelClassifier(nn.Module):
+    """Normalize pixels (N, C, H, W) in [0, 1], then classify: logits (N, K)."""
+
+    bounds = (0.0, 1.0)
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, *, mean: Sequence[float], std: Sequence[float], num_classes: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_classes = num_classes
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        logits: Tensor = self.net((images - self.mean) / self.std)
+        return logits
+
+    def outputs(self, images: Tensor) -> Outputs:
+        """Return logits and the features that enter the last linear layer; the logits themselves where there is none."""
+        head = last_linear(self.net)
+        if head is None:
+            logits = self(images)
+            return Outputs(logits, logits)
+        caught: list[Tensor] = []
+        handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+        try:
+            logits = self(images)
+        finally:
+            handle.remove()
+        return Outputs(caught[-1].flatten(1), logits)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the classifier is."""
+        return self.mean.device
+
+
+def last_linear(net: nn.Module) -> nn.Linear | None:
+    """Return the last linear layer: the classification layer of the common architectures."""
+    linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    return linears[-1] if linears else None
+
+
+def has_batch_norm(net: nn.Module) -> bool:
+    """Whether any layer keeps batch statistics."""
+    return any(isinstance(module, BATCH_NORMS) for module in net.modules())
+
+
+@contextmanager
+def modes_kept(net: nn.Module) -> Iterator[None]:
+    """Put every module's own train/eval flag back afterwards, not the root's alone."""
+    flags = [(module, module.training) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def frozen_copy(network: PixelClassifier) -> PixelClassifier:
+    """Return a copy in eval mode without parameter gradients: what an attack gets, so that the original stays untouched."""
+    twin = copy.deepcopy(network).eval()
+    twin.requires_grad_(requires_grad=False)
+    twin.zero_grad(set_to_none=True)
+    return twin
+
+
+def state_version(net: nn.Module) -> int:
+    """Return a number that changes with every in-place change of a parameter or buffer."""
+    tensors = [*net.parameters(), *net.buffers()]
+    return sum(tensor._version for tensor in tensors)  # noqa: SLF001 (torch's own counter, documented for autograd)

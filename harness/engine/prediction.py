@@ -1,0 +1,68 @@
+"""What a classifier says of a set of images: predictions, accuracy, mean loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from harness.engine.networks import modes_kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.engine.images import ImageSet
+    from harness.engine.networks import PixelClassifier
+
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted labels (N,) int64 and cross-entropy (N,) float32 of a set, in its order, on the CPU."""
+
+    labels: Tensor
+    predicted: Tensor
+    losses: Tensor
+
+    @property
+    def correct(self) -> Tensor:
+        """Which samples are labelled true, bool (N,)."""
+        return self.predicted == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The share of correct labels in [0, 1]; 0 of an empty set."""
+        return int(self.correct.sum()) / max(len(self.labels), 1)
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean cross-entropy, summed in float64; 0 of an empty set."""
+        return float(self.losses.double().sum()) / max(len(self.losses), 1)
+
+
+def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int = BATCH_SIZE) -> Predictions:
+    """Classify a set in eval mode and float32."""
+    predicted, losses = [], []
+    with modes_kept(network), torch.inference_mode():
+        network.eval()
+        for pixels, labels in images.batches(batch_size):
+            logits = network(pixels)
+            predicted.append(logits.argmax(1).cpu())
+            losses.append(cross_entropy(logits, labels, reduction="none").cpu())
+    if not predicted:
+        return Predictions(images.labels, torch.empty(0, dtype=torch.int64), torch.empty(0))
+    return Predictions(images.labels, torch.cat(predicted), torch.cat(losses))
+
+
+def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
+    """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
+    verdicts = []
+    with modes_kept(network), torch.inference_mode():
+        network.eval()
+        for some, true in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+            predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
+            verdicts.append(predicted == true.cpu())
+    return torch.cat(verdicts) if verdicts else torch.empty(0, dtype=torch.bool)

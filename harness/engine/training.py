@@ -1,0 +1,177 @@
+"""The training loop of the baseline and of every adapter: the best checkpoint by validation, resumable at any one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from harness.engine.randomness import derive_seed, isolated_generators
+from harness.errors import HarnessError
+from harness.store import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from harness.budget import Training
+    from harness.store import Partial
+
+
+class DivergedError(HarnessError):
+    """A loss that is no longer finite."""
+
+
+class Task(Protocol):
+    """What is trained, a step at a time."""
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Return the named loss terms of a step; their sum is minimized."""
+
+    def validate(self) -> float:
+        """Return the validation accuracy in [0, 1]."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return figures to record beside the losses of the last step."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a loop leaves: the state of the best checkpoint, its step, and what was recorded at each."""
+
+    best_state: dict[str, Tensor]
+    best_step: int
+    history: list[dict[str, Any]]
+
+
+def validated_steps(steps: int, validations: int) -> list[int]:
+    """Return the steps after which to validate: evenly spaced, the last one always."""
+    count = min(validations, steps)
+    return [round(steps * (number + 1) / count) for number in range(count)]
+
+
+class Trainer:
+    """Minimize a task's losses over the parameters of a network (and of an adapter's own modules)."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        training: Training,
+        *,
+        steps: int,
+        validate_after: Sequence[int],
+        seed: int,
+        extra_modules: Mapping[str, nn.Module],
+        partial: Partial | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.network = network
+        self.task = task
+        self.training = training
+        self.steps = steps
+        self.validate_after = set(validate_after)
+        self.seed = seed
+        self.partial = partial
+        self.progress = progress or _no_progress
+        self.trained = torch.nn.ModuleDict({"network": network, **extra_modules})
+        self.optimizer = _optimizer(training, [p for p in self.trained.parameters() if p.requires_grad])
+        self.history: list[dict[str, Any]] = []
+        self.best_state: dict[str, Tensor] = {}
+        self.best_step, self.best_accuracy = 0, -1.0
+        self._sums: dict[str, Tensor] = {}
+        self._since = 0
+
+    def fit(self) -> Fit:
+        """Run the loop to its end. Raises ``DivergedError`` when a loss is not finite."""
+        first = self._resume()
+        with isolated_generators(derive_seed(self.seed, "fit")):
+            for step in range(first, self.steps):
+                self._step(step)
+                if step + 1 in self.validate_after:
+                    self._checkpoint(step + 1)
+        return Fit(self.best_state, self.best_step, self.history)
+
+    def _step(self, step: int) -> None:
+        # Dropout and its like draw from the global generator: seeded a step at a time, a resumed loop draws the same.
+        torch.manual_seed(derive_seed(self.seed, "step", step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        losses = self.task.losses(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+        self._since += 1
+
+    def _learning_rate(self, step: int) -> float:
+        if self.training.schedule == "constant":
+            return self.training.lr
+        return self.training.lr * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def _checkpoint(self, step: int) -> None:
+        losses = {name: float(value) / self._since for name, value in self._sums.items()}
+        self._sums, self._since = {}, 0
+        if not all(map(math.isfinite, losses.values())):
+            shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+            raise DivergedError(
+                f"the loss is not finite by step {step} ({shown}); try a learning rate below {self.training.lr:g}"
+            )
+        diagnostics = self.task.diagnostics()
+        valid = self.task.validate()
+        self.history.append({"step": step, "valid": valid, "losses": losses, "diagnostics": diagnostics})
+        if valid > self.best_accuracy:
+            self.best_accuracy, self.best_step = valid, step
+            self.best_state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.progress(step, self.steps)
+        if self.partial is not None and self.partial.due():
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        assert self.partial is not None  # noqa: S101 (the caller checked; this tells the type checker)
+        tensors = {f"trained.{name}": value for name, value in self.trained.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{name}": torch.as_tensor(value)
+                for name, value in state.items()
+                if value is not None
+            }
+        meta = {"step": step, "best_step": self.best_step, "best_accuracy": self.best_accuracy, "history": self.history}
+        self.partial.save("training", Artifact({name: value.cpu() for name, value in tensors.items()}, meta))
+
+    def _resume(self) -> int:
+        """Continue from the newest checkpoint, if there is one; returns the first step to do."""
+        saved = self.partial.load("training") if self.partial is not None else None
+        if saved is None:
+            return 0
+        self.trained.load_state_dict(_under("trained.", saved.tensors))
+        device = next(self.network.parameters()).device
+        self.best_state = {name: value.to(device) for name, value in _under("best.", saved.tensors).items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer.", saved.tensors).items():
+            index, _, field = name.partition(".")
+            state.setdefault(int(index), {})[field] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.best_step, self.best_accuracy = saved.meta["best_step"], saved.meta["best_accuracy"]
+        self.history = list(saved.meta["history"])
+        return int(saved.meta["step"])
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def _optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, training.lr, training.momentum, weight_decay=training.weight_decay)
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, training.lr, weight_decay=training.weight_decay)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,42 @@
+"""Run stages in this process, one after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from harness.executors import Outcome, Progress, WorkerSettings
+from harness.executors.working import open_workshop, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.manager import Manager
+    from harness.stages.stage import Stage
+
+
+class InlineExecutor:
+    """The simplest executor; ``tell`` hears a stage's progress while it runs."""
+
+    capacity = 1
+
+    def __init__(
+        self, settings: WorkerSettings, manager: Manager | None = None, tell: Callable[[Progress], None] | None = None
+    ) -> None:
+        self._workshop = open_workshop(settings, manager)
+        self._tell = tell or (lambda _: None)
+        self._waiting: deque[Stage] = deque()
+
+    def submit(self, stage: Stage) -> None:
+        """Take a stage."""
+        self._waiting.append(stage)
+
+    def wait(self) -> Sequence[Outcome | Progress]:
+        """Run the next stage."""
+        stage = self._waiting.popleft()
+        return [work(stage, self._workshop, lambda done, total: self._tell(Progress(stage.key, done, total)))]
+
+    def close(self, *, now: bool) -> None:
+        """Forget what was not begun."""
+        del now
+        self._waiting.clear()

@@ -1,0 +1,266 @@
+"""Leaderboards: records averaged over seeds, in tables of comparable rows alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.claims import REFERENCES, Claims, claim_sentence, claims_of, difference_between, summary_sentence
+from harness.comparability import notes, title
+from harness.compare import sample_std
+from harness.errors import StoreError
+from harness.rows import RowKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from harness.compare import PairedDifference
+    from harness.records import CellFailure, CellRecord, Comparable
+
+Column = Literal["source", "train", "valid", "test", "delta"]
+COLUMNS: tuple[Column, ...] = ("source", "train", "valid", "test", "delta")
+
+_TIE = 1e-12
+_SHORT = 8  # letters of a record's key that are shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A quantity over seeds: its mean and sample std (n-1; None for one seed)."""
+
+    mean: float
+    std: float | None
+    per_seed: Mapping[int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionCounts:
+    """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones."""
+
+    wrong: Statistic
+    corrected: Statistic
+    kept: Statistic
+
+    @property
+    def rate(self) -> float | None:
+        """The share of the wrong samples that were corrected, None where nothing was wrong."""
+        return self.corrected.mean / self.wrong.mean if self.wrong.mean else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One approach, averaged over its seeds. Accuracies are shares in [0, 1]; ``delta`` is the gain over the baseline.
+
+    ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
+    which no row has a higher mean. ``versus_finetune`` is in points, None without such a row or a seed in common.
+    """
+
+    key: RowKey
+    seeds: tuple[int, ...]
+    correction: CorrectionCounts | None
+    source: Statistic | None
+    train: Statistic
+    valid: Statistic
+    test: Statistic
+    delta: Statistic
+    loss_target: Statistic
+    loss_source: Statistic | None
+    flags: tuple[str, ...]
+    claims: Claims | None
+    versus_finetune: PairedDifference | None
+    best: frozenset[Column] = frozenset()
+
+    def column(self, name: Column) -> Statistic | None:
+        """Return an accuracy column."""
+        value: Statistic | None = getattr(self, name)
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Comparable rows, the best of each column flagged.
+
+    ``note`` says in which fields the table differs from the others, None for the only one. ``comparable`` is None for a
+    table of failed cells alone.
+    """
+
+    title: str
+    note: str | None
+    comparable: Comparable | None
+    experiments: tuple[str, ...]
+    rows: tuple[Row, ...]
+    failures: tuple[CellFailure, ...]
+
+    @property
+    def claims(self) -> tuple[Claims, ...]:
+        """The claims of the table's method rows."""
+        return tuple(row.claims for row in self.rows if row.claims)
+
+
+def build(records: Sequence[CellRecord], failures: Sequence[CellFailure] = ()) -> list[Table]:
+    """Make one table per comparable key.
+
+    Raises ``StoreError`` where two records claim one row and seed, or one row's seeds were run with different options.
+    """
+    by_key: dict[str, list[CellRecord]] = {}
+    for record in records:
+        by_key.setdefault(record.comparable.key, []).append(record)
+    groups = sorted(by_key.values(), key=lambda group: (title(group[0].comparable), group[0].comparable.key))
+    differences = notes([group[0].comparable for group in groups])
+    homes = _homes([group[0].comparable.model for group in groups], failures)
+    tables = [_table(group, note, home) for group, note, home in zip(groups, differences, homes, strict=False)]
+    return tables + [_failed_table(home) for home in homes[len(groups) :]]
+
+
+def verdicts(table: Table) -> list[str]:
+    """Say every claim of every method row in a sentence each."""
+    return [
+        claim_sentence(claim, row.key.label)
+        for row in table.rows
+        for claim in row.claims or ()
+        if claim.verdict != "not applicable"
+    ]
+
+
+def summaries(table: Table) -> list[str]:
+    """Say for each claim in how many rows it is shown."""
+    return [summary_sentence(name, table.claims) for name in REFERENCES] if table.claims else []
+
+
+def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[CellFailure]) -> Table:
+    groups = _by_row(records)
+    claims = claims_of(groups)
+    all_seeds = {record.cell.seed for record in records}
+    rows = [_row(key, groups, claims.get(key), all_seeds) for key in sorted(groups, key=lambda key: key.order)]
+    return Table(
+        title=title(records[0].comparable),
+        note=note,
+        comparable=records[0].comparable,
+        experiments=tuple(sorted({record.experiment for record in records})),
+        rows=tuple(_flag_best(rows)),
+        failures=tuple(failures),
+    )
+
+
+def _failed_table(failures: Sequence[CellFailure]) -> Table:
+    return Table(
+        title=f"{failures[0].cell.model}: no finished cell",
+        note=None,
+        comparable=None,
+        experiments=tuple(sorted({failure.experiment for failure in failures})),
+        rows=(),
+        failures=tuple(failures),
+    )
+
+
+def _by_row(records: Sequence[CellRecord]) -> dict[RowKey, dict[int, CellRecord]]:
+    groups: dict[RowKey, dict[int, CellRecord]] = {}
+    for record in records:
+        cell = record.cell
+        row = groups.setdefault(RowKey.of(cell), {})
+        other = row.setdefault(cell.seed, record)
+        first = next(iter(row.values()))
+        if other is not record:
+            raise StoreError(_clash(record, other, f"are both its seed {cell.seed}"))
+        if _settings(first) != _settings(record):
+            raise StoreError(_clash(record, first, "were run with different options"))
+    return {key: dict(sorted(row.items())) for key, row in groups.items()}
+
+
+def _clash(record: CellRecord, other: CellRecord, what: str) -> str:
+    return (
+        f'leaderboard: row "{RowKey.of(record.cell).label}" of {record.cell.model}: records {other.key[:_SHORT]} and '
+        f"{record.key[:_SHORT]} {what}, expected one record a seed and the same options for all; "
+        "delete the outdated one, or give the variants names of their own"
+    )
+
+
+def _settings(record: CellRecord) -> Mapping[str, Any]:
+    """Return what must agree between the seeds of one row."""
+    correction = record.correction
+    made = (correction.attack, correction.objective, correction.select, correction.options) if correction else None
+    return {"correction": made, "adapter": record.adaptation.adapter, "options": record.adaptation.options}
+
+
+def _row(
+    key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], claims: Claims | None, all_seeds: Iterable[int]
+) -> Row:
+    records = groups[key]
+    return Row(
+        key=key,
+        seeds=tuple(records),
+        correction=_counts(records),
+        source=_over_seeds(records, lambda record: record.accuracy.source),
+        train=_statistic(records, lambda record: record.accuracy.train),
+        valid=_statistic(records, lambda record: record.accuracy.valid),
+        test=_statistic(records, lambda record: record.accuracy.test),
+        delta=_statistic(records, lambda record: record.delta),
+        loss_target=_statistic(records, lambda record: record.loss.target),
+        loss_source=_over_seeds(records, lambda record: record.loss.source),
+        flags=_flags(records, all_seeds),
+        claims=claims,
+        versus_finetune=_versus_finetune(key, groups),
+    )
+
+
+def _statistic(records: Mapping[int, CellRecord], value: Callable[[CellRecord], float]) -> Statistic:
+    per_seed = {seed: value(record) for seed, record in records.items()}
+    values = list(per_seed.values())
+    return Statistic(mean=fmean(values), std=sample_std(values), per_seed=per_seed)
+
+
+def _over_seeds(records: Mapping[int, CellRecord], value: Callable[[CellRecord], float | None]) -> Statistic | None:
+    if any(value(record) is None for record in records.values()):
+        return None
+    return _statistic(records, lambda record: value(record) or 0.0)
+
+
+def _counts(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
+    counts = {seed: record.correction for seed, record in records.items() if record.correction}
+    if len(counts) < len(records):
+        return None
+
+    def over(name: str) -> Statistic:
+        return _statistic(records, lambda record: getattr(record.correction, name))
+
+    return CorrectionCounts(wrong=over("wrong"), corrected=over("corrected"), kept=over("kept"))
+
+
+def _flags(records: Mapping[int, CellRecord], all_seeds: Iterable[int]) -> tuple[str, ...]:
+    said = [
+        flag
+        for record in records.values()
+        for flag in [*(record.correction.flags if record.correction else []), *record.warnings]
+    ]
+    absent = sorted(set(all_seeds) - set(records))
+    if absent:
+        said.append(f"not run, or failed, for seed {', '.join(map(str, absent))}: its mean is over fewer seeds")
+    return tuple(dict.fromkeys(said))
+
+
+def _versus_finetune(key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> PairedDifference | None:
+    found = [other for other in groups if other.control == "finetune-target" and other.model == key.model]
+    if len(found) != 1 or found[0] == key or not groups[key].keys() & groups[found[0]].keys():
+        return None
+    return difference_between(groups[key], groups[found[0]])
+
+
+def _flag_best(rows: Sequence[Row]) -> list[Row]:
+    best = {name: max((value.mean for row in rows if (value := row.column(name))), default=0.0) for name in COLUMNS}
+
+    def leads(row: Row, name: Column) -> bool:
+        value = row.column(name)
+        return value is not None and math.isclose(value.mean, best[name], rel_tol=0, abs_tol=_TIE)
+
+    return [replace(row, best=frozenset(name for name in COLUMNS if leads(row, name))) for row in rows]
+
+
+def _homes(models: Sequence[str], failures: Sequence[CellFailure]) -> list[list[CellFailure]]:
+    """Give each failed cell to the first table of its model; models without a table come after, in order."""
+    names = [*models, *sorted({failure.cell.model for failure in failures} - set(models))]
+    homes: list[list[CellFailure]] = [[] for _ in names]
+    for failure in failures:
+        homes[names.index(failure.cell.model)].append(failure)
+    return homes

@@ -1,0 +1,129 @@
+"""From a cell's artifacts to its record."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from harness.records import (
+    Accuracies,
+    Adaptation,
+    CellRecord,
+    Correction,
+    Losses,
+    TestPredictions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness.plan import Cell, Setting
+    from harness.stages.stage import Stage
+    from harness.store import Artifact, Store
+
+RECORDED_PACKAGES = ("adcorda-harness", "numpy", "torch", "torchvision")
+
+
+def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) -> CellRecord:
+    """Make a finished cell's record. Raises ``StoreError`` when one of its artifacts is damaged."""
+    evaluation, baseline = _meta(store, cell.evaluate), _meta(store, cell.baseline_evaluate)
+    adaptation = _meta(store, cell.adapt) if cell.adapt else None
+    split = _meta(store, cell.split)
+    correction = _correction(cell, store, wrong=split.meta["wrong"])
+    found = evaluation.meta["test"]
+    return CellRecord(
+        experiment=experiment,
+        key=cell.key,
+        cell=cell.name,
+        comparable=cell.comparable,
+        counts=_counts(cell, split.meta, evaluation.meta),
+        correction=correction,
+        accuracy=Accuracies(**evaluation.meta["accuracy"]),
+        baseline=Accuracies(**baseline.meta["accuracy"]),
+        loss=Losses(**evaluation.meta["loss"]),
+        adaptation=_adaptation(cell, adaptation),
+        test=TestPredictions(labels=found["labels"], predictions=found["predictions"]),
+        warnings=list(correction.flags) if correction else [],
+        versions=_versions(cell),
+        environment=_environment(setting),
+        times=_times(cell, store),
+    )
+
+
+def _meta(store: Store, stage: Stage) -> Artifact:
+    return store.load_meta(stage.kind, stage.key)
+
+
+def _counts(cell: Cell, split: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "train": split["right"] + split["wrong"],
+        "valid": cell.comparable.validation,
+        "test": len(evaluation["test"]["labels"]),
+        "right": split["right"],
+        "wrong": split["wrong"],
+        "source": evaluation["source_size"],
+    }
+
+
+def _correction(cell: Cell, store: Store, *, wrong: int) -> Correction | None:
+    """Return what the corrector did; nothing at all for the curriculum, None where no corrector makes the source."""
+    if cell.corrector is None:
+        return None
+    if cell.correct is None or cell.corrector.attack is None:
+        nothing = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm"))
+        counts = {"wrong": wrong, "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
+        return Correction(**nothing, **counts, options={}, survived={}, flags=[])
+    meta = _meta(store, cell.correct).meta
+    return Correction(
+        attack=cell.corrector.attack.plugin.qualified,
+        objective=cell.corrector.objective,
+        select=cell.corrector.select,
+        options=cell.corrector.attack.options.model_dump(mode="json"),
+        kept=meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"],
+        **meta,
+    )
+
+
+def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
+    if artifact is None or cell.adapter is None:
+        return Adaptation(adapter="none", options={}, steps=0, best_step=0, history=[])
+    return Adaptation(
+        adapter=cell.adapter.adapter.plugin.qualified,
+        options=cell.adapter.adapter.options.model_dump(mode="json"),
+        **artifact.meta,
+    )
+
+
+def _versions(cell: Cell) -> dict[str, str]:
+    plugins = [part.plugin for part in (_attack(cell), cell.adapter.adapter if cell.adapter else None) if part]
+    versions = {package: metadata.version(package) for package in RECORDED_PACKAGES}
+    return versions | {plugin.distribution: plugin.version for plugin in plugins}
+
+
+def _attack(cell: Cell) -> Any:
+    return cell.corrector.attack if cell.corrector else None
+
+
+def _environment(setting: Setting) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "machine": platform.machine(),
+        "device": setting.device,
+        "threads": setting.threads,
+    }
+
+
+def _times(cell: Cell, store: Store) -> dict[str, float]:
+    """Return the seconds that each stage took when it was run, whichever cell it was run for."""
+    stages = _distinct(cell.stages())
+    seconds: dict[str, float] = {}
+    for stage in stages:
+        seconds[stage.kind] = seconds.get(stage.kind, 0.0) + _meta(store, stage).times["seconds"]
+    return seconds
+
+
+def _distinct(stages: Iterable[Stage]) -> list[Stage]:
+    return list({stage.key: stage for stage in stages}.values())

@@ -1,0 +1,228 @@
+"""Records: one immutable JSON file a cell, from which every table is made.
+
+A record holds everything that is reproducible at the top level and everything that is not (seconds) under ``times``:
+two runs of one spec on one machine write the same bytes, times aside.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import StoreError
+from harness.store import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+Control = Literal[
+    "none",
+    "recalibrate-bn",
+    "finetune-target",
+    "finetune-source",
+    "curriculum",
+    "target-to-target",
+    "sham",
+    "random-subset",
+]
+
+
+class Frozen(BaseModel):
+    """A part of a record: immutable, nothing unknown in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CellName(Frozen):
+    """Which row of which table, for which seed.
+
+    ``corrector`` is None where the source is not made by one. ``control`` says which rival explanation the cell is, None for the
+    method itself: a ``sham`` or ``finetune-source`` row names the corrector that it controls for.
+    """
+
+    model: str
+    corrector: str | None
+    adapter: str
+    control: Control | None
+    seed: int
+
+
+class Comparable(Frozen):
+    """What must agree before two rows may stand in one table."""
+
+    key: str
+    dataset: str
+    data_fingerprint: str
+    model: str
+    model_fingerprint: str
+    validation: int
+    baseline: dict[str, Any] | None
+    budget: dict[str, Any]
+    evaluation: str
+
+
+class Correction(Frozen):
+    """What a corrector did to the wrongly classified training samples.
+
+    ``wrong`` is |T_w|, ``corrected`` |T_a|; ``median_norm`` the median of the corrected samples' perturbations in ``norm``.
+    ``survived``: how many of the corrected stay so after rounding to uint8, to float16 and after a horizontal flip.
+    ``forward`` and ``backward`` count images through the network while attacking.
+    """
+
+    attack: str | None
+    objective: str | None
+    select: str | None
+    options: dict[str, Any]
+    wrong: int
+    corrected: int
+    kept: int
+    norm: str | None
+    median_norm: float | None
+    survived: dict[str, int]
+    forward: int
+    backward: int
+    flags: list[str]
+
+
+class Accuracies(Frozen):
+    """Shares of correct labels in [0, 1]; ``source`` (T') is None where there is no source but ``T`` itself."""
+
+    source: float | None
+    train: float
+    valid: float
+    test: float
+
+
+class Losses(Frozen):
+    """Mean cross-entropy over the training set ``T`` and the source ``T'``."""
+
+    target: float
+    source: float | None
+
+
+class Checkpoint(Frozen):
+    """One validated checkpoint of an adaptation: its step, validation accuracy, mean losses since the one before."""
+
+    step: int
+    valid: float
+    losses: dict[str, float]
+    diagnostics: dict[str, float]
+
+
+class Adaptation(Frozen):
+    """How the classifier was adapted; ``best_step`` is the step of the checkpoint kept, by validation alone."""
+
+    adapter: str
+    options: dict[str, Any]
+    steps: int
+    best_step: int
+    history: list[Checkpoint]
+
+
+class TestPredictions(Frozen):
+    """Per-example labels and predictions on the test split, in the data set's order."""
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    labels: list[int]
+    predictions: list[int]
+
+
+class CellRecord(Frozen):
+    """The record of one cell."""
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    key: str
+    cell: CellName
+    comparable: Comparable
+    counts: dict[str, int]
+    correction: Correction | None
+    accuracy: Accuracies
+    baseline: Accuracies
+    loss: Losses
+    adaptation: Adaptation
+    test: TestPredictions
+    warnings: list[str]
+    versions: dict[str, str]
+    environment: dict[str, Any]
+    times: dict[str, float]
+
+    @property
+    def delta(self) -> float:
+        """Test accuracy gained over the baseline, in [-1, 1]."""
+        return self.accuracy.test - self.baseline.test
+
+
+class CellFailure(Frozen):
+    """Why a cell has no record."""
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    key: str
+    cell: CellName
+    stage: str
+    reason: str
+    exit_code: int
+
+
+RecordT = TypeVar("RecordT", CellRecord, CellFailure)
+
+
+def record_name(cell: CellName, key: str) -> str:
+    """Return the file name of a cell's record: readable, and unique by its key."""
+    parts = (cell.model, cell.control, cell.corrector, cell.adapter, f"seed{cell.seed}")
+    readable = "--".join(_slug(part) for part in parts if part)
+    return f"{readable}--{key[:8]}.json"
+
+
+def write_record(folder: Path, record: CellRecord | CellFailure) -> Path:
+    """Write a record atomically; returns its path."""
+    path = folder / record_name(record.cell, record.key)
+    atomic_write(path, dump(record).encode())
+    return path
+
+
+def dump(record: BaseModel) -> str:
+    """Return the record's canonical JSON."""
+    return json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def read_records(folder: Path) -> list[CellRecord]:
+    """Read every record of a folder, in the order of their names. Raises ``StoreError`` that names a file it cannot read."""
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+def read_failures(folder: Path) -> list[CellFailure]:
+    """Read every recorded failure of a folder."""
+    return [_read(path, CellFailure) for path in sorted(folder.glob("*.json"))]
+
+
+def read_record(path: Path) -> CellRecord:
+    """Read one record."""
+    return _read(path, CellRecord)
+
+
+def _read(path: Path, kind: type[RecordT]) -> RecordT:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StoreError(
+            f"{path}: is not a record that this version reads ({_first_line(error)}); "
+            "delete it and run the spec again, the finished stages are kept in the store"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).splitlines()[0]
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text)

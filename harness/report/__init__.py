@@ -1,0 +1,1 @@
+"""Reports: a leaderboard's tables as terminal output, Markdown, CSV, JSON and HTML."""

@@ -1,0 +1,119 @@
+"""Tables as CSV: one flat line a row, exact and unrounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from harness.claims import CLAIM_WORDS
+from harness.leaderboard import COLUMNS
+from harness.report.notation import reference_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from harness.claims import Claim, Reference
+    from harness.leaderboard import Row, Statistic, Table
+
+Value = str | int | float | None
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Return a header and a line for every row of every table.
+
+    Accuracies are shares in [0, 1], differences are points; what does not exist is empty. Lists (seeds, values per seed, best
+    columns) are separated by spaces, flags by semicolons.
+    """
+    lines = [flat_row(table, row) for table in tables for row in table.rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=_header(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def flat_row(table: Table, row: Row) -> dict[str, Value]:
+    """Return a row's values by column name."""
+    counts = row.correction
+    flat: dict[str, Value] = {
+        "comparable_key": table.comparable.key if table.comparable else None,
+        "dataset": table.comparable.dataset if table.comparable else None,
+        "model": row.key.model,
+        "experiments": " ".join(table.experiments),
+        "label": row.key.label,
+        "control": row.key.control,
+        "corrector": row.key.corrector,
+        "adapter": row.key.adapter,
+        "n": len(row.seeds),
+        "seeds": _joined(row.seeds),
+    }
+    for name in ("wrong", "corrected", "kept"):
+        statistic: Statistic | None = getattr(counts, name, None)
+        flat[f"{name}_mean"] = statistic.mean if statistic else None
+        flat[f"{name}_per_seed"] = _joined(statistic.per_seed.values()) if statistic else None
+    for column in COLUMNS:
+        flat |= _statistic(column, row.column(column))
+    flat |= _statistic("loss_target", row.loss_target) | _statistic("loss_source", row.loss_source)
+    flat |= {"best": " ".join(name for name in COLUMNS if name in row.best), "flags": "; ".join(row.flags)}
+    for index, (_, reference_name) in enumerate(reference_columns()):
+        flat |= _reference(reference_name, row.claims.references[index] if row.claims else None)
+    for claim_name in CLAIM_WORDS:
+        flat |= _claim(claim_name, getattr(row.claims, claim_name, None))
+    return flat
+
+
+def _header() -> list[str]:
+    names = [
+        "comparable_key",
+        "dataset",
+        "model",
+        "experiments",
+        "label",
+        "control",
+        "corrector",
+        "adapter",
+        "n",
+        "seeds",
+    ]
+    names += [f"{name}_{part}" for name in ("wrong", "corrected", "kept") for part in ("mean", "per_seed")]
+    for column in (*COLUMNS, "loss_target", "loss_source"):
+        names += _statistic(column, None)
+    names += ["best", "flags"]
+    for _, reference in reference_columns():
+        names += _reference(reference, None)
+    for claim in CLAIM_WORDS:
+        names += _claim(claim, None)
+    return names
+
+
+def _statistic(name: str, statistic: Statistic | None) -> dict[str, Value]:
+    return {
+        f"{name}_mean": statistic.mean if statistic else None,
+        f"{name}_std": statistic.std if statistic else None,
+        f"{name}_per_seed": _joined(statistic.per_seed.values()) if statistic else None,
+    }
+
+
+def _reference(name: str, reference: Reference | None) -> dict[str, Value]:
+    found = reference.difference if reference else None
+    prefix = f"versus_{name.replace('-', '_')}"
+    tests: Mapping[int, tuple[int, int, float]] = reference.mcnemar if reference else {}
+    return {
+        f"{prefix}_n": found.n if found else None,
+        f"{prefix}_points": found.mean if found else None,
+        f"{prefix}_points_low": found.low if found else None,
+        f"{prefix}_points_high": found.high if found else None,
+        f"{prefix}_p": found.p if found else None,
+        f"{prefix}_wilcoxon_p": found.wilcoxon_p if found else None,
+        f"{prefix}_mcnemar_p_per_seed": _joined(p for _, _, p in tests.values()) if tests else None,
+        f"{prefix}_missing": reference.missing if reference else None,
+    }
+
+
+def _claim(name: str, claim: Claim | None) -> dict[str, Value]:
+    return {f"{name}_helps": claim.verdict if claim else None, f"{name}_holm_p": claim.holm_p if claim else None}
+
+
+def _joined(values: Iterable[float]) -> str:
+    return " ".join(map(repr, values))

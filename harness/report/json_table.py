@@ -1,0 +1,112 @@
+"""Tables as one versioned JSON object."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from harness.leaderboard import COLUMNS, summaries, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.claims import Claim, Reference
+    from harness.compare import PairedDifference
+    from harness.leaderboard import CorrectionCounts, Row, Statistic, Table
+
+VERSION = 1
+
+
+def to_json(tables: Sequence[Table]) -> dict[str, Any]:
+    """Return plain dicts, lists, strings and numbers: shares in [0, 1], differences in points, null for what does not exist."""
+    return {"version": VERSION, "tables": [_table(table) for table in tables]}
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "note": table.note,
+        "experiments": list(table.experiments),
+        "comparable": table.comparable.model_dump(mode="json") if table.comparable else None,
+        "rows": [_row(row) for row in table.rows],
+        "summaries": summaries(table),
+        "verdicts": verdicts(table),
+        "failures": [
+            failure.model_dump(mode="json", include={"experiment", "key", "cell", "stage", "reason"})
+            for failure in table.failures
+        ],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "label": row.key.label,
+        "control": row.key.control,
+        "corrector": row.key.corrector,
+        "adapter": row.key.adapter,
+        "seeds": list(row.seeds),
+        "correction": _counts(row.correction),
+        "accuracy": {name: _statistic(row.column(name)) for name in COLUMNS},
+        "loss": {"target": _statistic(row.loss_target), "source": _statistic(row.loss_source)},
+        "best": [name for name in COLUMNS if name in row.best],
+        "flags": list(row.flags),
+        "versus_finetune": _difference(row.versus_finetune),
+        "claims": {claim.name: _claim(claim) for claim in row.claims} if row.claims else None,
+    }
+
+
+def _counts(counts: CorrectionCounts | None) -> dict[str, Any] | None:
+    if counts is None:
+        return None
+    statistics = {name: _statistic(getattr(counts, name)) for name in ("wrong", "corrected", "kept")}
+    return statistics | {"rate": counts.rate}
+
+
+def _statistic(statistic: Statistic | None) -> dict[str, Any] | None:
+    if statistic is None:
+        return None
+    return {
+        "mean": _finite(statistic.mean),
+        "std": _finite(statistic.std),
+        "per_seed": _by_seed(statistic.per_seed),
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "verdict": claim.verdict,
+        "p": claim.p,
+        "holm_p": claim.holm_p,
+        "references": {reference.name: _reference(reference) for reference in claim.references},
+    }
+
+
+def _reference(reference: Reference) -> dict[str, Any]:
+    return {
+        "difference": _difference(reference.difference),
+        "mcnemar": {str(seed): test._asdict() for seed, test in reference.mcnemar.items()},
+        "missing": reference.missing,
+    }
+
+
+def _difference(difference: PairedDifference | None) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    return {
+        "n": difference.n,
+        "points": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "p": difference.p,
+        "wilcoxon_p": difference.wilcoxon_p,
+        "per_seed": _by_seed(difference.per_seed),
+    }
+
+
+def _by_seed(values: Mapping[int, float]) -> dict[str, float | None]:
+    return {str(seed): _finite(value) for seed, value in values.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    """Return None for what JSON has no number for: a diverged loss."""
+    return value if value is None or math.isfinite(value) else None

@@ -1,0 +1,163 @@
+"""How every report writes its numbers and names its columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.claims import CLAIM_WORDS, REFERENCE_WORDS, REFERENCES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.claims import ClaimName, Reference, ReferenceName
+    from harness.leaderboard import Column, CorrectionCounts, Row, Statistic, Table
+
+ABSENT = "–"
+
+COLUMN_WORDS: Mapping[Column, str] = {
+    "source": "T'",
+    "train": "Train",
+    "valid": "Valid",
+    "test": "Test",
+    "delta": "ΔAcc",
+}
+
+CONTROL_MEANINGS: Mapping[str, str] = {
+    "baseline": "nothing done",
+    "recalibrate-bn": "batch-norm statistics re-estimated on T: no training",
+    "finetune-target": "cross-entropy on T for the same steps: more training, no method",
+    "finetune-source": "cross-entropy on T' for the same steps: no alignment",
+    "curriculum": "the wrong samples are dropped, none is corrected: no correction",
+    "T→T": "the adapter from T to T: alignment without a gap",
+    "sham": "random perturbations of the same norm per sample, kept without correcting",
+    "random subset": "the right samples replaced by a random subset of T of the same size",
+}
+
+READING: tuple[str, ...] = (
+    (
+        "T is the training set; T' is what the adaptation starts from: the samples the classifier gets right, and those "
+        "that were corrected. ΔAcc is the test accuracy minus the baseline's."
+    ),
+    "± is the sample standard deviation (n-1) over seeds. The rate is corrected/wrong training samples, their means over seeds.",
+    (
+        "Differences are paired by seed, in points of test accuracy, with a 95% t-interval; one seed has none, and McNemar's "
+        "exact p on its test predictions stands instead. Bold differences have an interval above zero."
+    ),
+    (
+        "A claim is shown if the interval against each of its controls lies above zero, harmful if each lies below. "
+        "Holm's correction is over the rows of a table, a row's p being that of its weakest control."
+    ),
+)
+
+DIFFERENCES_TITLE = "Paired differences in test accuracy (points, 95% interval)"
+
+
+def reference_columns() -> list[tuple[ClaimName, ReferenceName]]:
+    """Return the columns of the table of differences."""
+    return [(claim, reference) for claim, references in REFERENCES.items() for reference in references]
+
+
+def reference_heading(claim: ClaimName, reference: ReferenceName) -> tuple[str, str]:
+    """Return the two lines of such a column's heading."""
+    return f"{claim}:", f"vs {REFERENCE_WORDS[reference]}"
+
+
+def claim_heading(claim: ClaimName) -> str:
+    """Return a claim's name as a heading."""
+    words = CLAIM_WORDS[claim]
+    return words[0].upper() + words[1:]
+
+
+def percent(statistic: Statistic | None, *, signed: bool = False, std: bool = True) -> str:
+    """Write a share in percent points, ``93.29 ± 0.37``; the mean alone for one seed."""
+    if statistic is None:
+        return ABSENT
+    mean = f"{100 * statistic.mean:+z.2f}" if signed else f"{100 * statistic.mean:z.2f}"
+    return f"{mean} ± {100 * statistic.std:.2f}" if std and statistic.std is not None else mean
+
+
+def cell(row: Row, column: Column, *, std: bool = True) -> str:
+    """Write one accuracy of a row."""
+    return percent(row.column(column), signed=column == "delta", std=std)
+
+
+def loss(statistic: Statistic | None) -> str:
+    """Write a mean loss."""
+    return ABSENT if statistic is None else f"{statistic.mean:.4f}"
+
+
+def rate(counts: CorrectionCounts | None) -> str:
+    """Write a correction rate, ``55/176 (31%)``: means over seeds."""
+    if counts is None:
+        return ABSENT
+    share = ABSENT if counts.rate is None else _whole_percent(counts.rate)
+    return f"{_count(counts.corrected.mean)}/{_count(counts.wrong.mean)} ({share})"
+
+
+def difference(reference: Reference) -> str:
+    """Write a paired difference: with its interval, or for one seed with McNemar's p."""
+    if reference.difference is None:
+        return ABSENT
+    p_values = "".join(f" (p = {test.p:.2g})" for test in reference.mcnemar.values())
+    return f"{reference.difference}{p_values if reference.difference.n == 1 else ''}"
+
+
+def clear_gain(reference: Reference) -> bool:
+    """Whether a difference's interval lies above zero."""
+    found = reference.difference
+    return found is not None and found.p is not None and found.low is not None and found.low > 0
+
+
+def seeds_words(table: Table) -> str:
+    """Say over which seeds a table's means are taken."""
+    seeds = sorted({seed for row in table.rows for seed in row.seeds})
+    listed = ", ".join(map(str, seeds))
+    if len(seeds) == 1:
+        return f"Percent (ΔAcc: points), seed {listed} alone."
+    return f"Percent (ΔAcc: points), mean ± sample std over seeds {listed}."
+
+
+def flag_lines(table: Table) -> list[str]:
+    """Say each flag once, with the rows that it is raised in."""
+    rows_of: dict[str, list[str]] = {}
+    for row in table.rows:
+        for flag in row.flags:
+            rows_of.setdefault(flag, []).append(row.key.label)
+    return [f"{', '.join(labels)}: {_one_line(flag)}" for flag, labels in rows_of.items()]
+
+
+def missing_lines(table: Table) -> list[str]:
+    """Say why differences are missing, once for all rows that lack the same ones."""
+    labels_of: dict[tuple[str, ...], list[str]] = {}
+    for row in table.rows:
+        reasons = dict.fromkeys(reason for claim in row.claims or () for reason in claim.missing)
+        if reasons:
+            labels_of.setdefault(tuple(reasons), []).append(row.key.label)
+    return [f"No difference for {', '.join(labels)}: {', '.join(reasons)}" for reasons, labels in labels_of.items()]
+
+
+def failure_lines(table: Table) -> list[str]:
+    """Say for each failed cell at which stage and why."""
+    from harness.rows import RowKey
+
+    return [
+        f"{RowKey.of(failure.cell).label}, seed {failure.cell.seed}: failed at {failure.stage}: {_one_line(failure.reason)}"
+        for failure in table.failures
+    ]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
+
+
+def _whole_percent(share: float) -> str:
+    """Round to whole percent, but never to all or nothing what is not."""
+    if 0 < share < 0.01:
+        return "<1%"
+    if 0.99 < share < 1:
+        return ">99%"
+    return f"{100 * share:.0f}%"

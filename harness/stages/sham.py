@@ -1,0 +1,69 @@
+"""The sham corrector: each corrected sample moved just as far, in a random direction, and kept whatever comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness.engine.norms import per_sample, per_sample_norm
+from harness.engine.prediction import labelled_true
+from harness.engine.randomness import PerSampleStreams, derive_seed
+from harness.stages.context import state_of
+from harness.store import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from harness.contract import Norm
+    from harness.stages.context import Context
+    from harness.stages.jobs import ShamJob
+
+ROUNDS = 50
+
+
+def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:
+    """Return T_w with the corrected samples moved at random, marked as the corrected ones are."""
+    correct = inputs["correct"].tensors
+    rows, corrected = correct["rows"], correct["corrected"]
+    images = correct["images"].clone()
+    meta: dict[str, float | None] = {"labelled_true": 0, "median_norm": None}
+    if bool(corrected.any()):
+        originals, labels = (part.cpu() for part in context.train.gather(rows[corrected]))
+        norms = per_sample_norm(images[corrected] - originals, job.norm)
+        seed = derive_seed("sham", context.subject.seed)
+        streams = PerSampleStreams.of(rows[corrected], seed=seed, device=torch.device("cpu"))
+        moved = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
+        images[corrected] = moved
+        network = context.network(state_of(inputs["baseline"]))
+        meta["labelled_true"] = int(labelled_true(network, moved, labels).sum())
+        meta["median_norm"] = float(per_sample_norm(moved - originals, job.norm).median())
+    return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta)
+
+
+def randomly_moved(images: Tensor, norms: Tensor, *, norm: Norm, directions: Tensor) -> Tensor:
+    """Move images (N, C, H, W) in [0, 1] by ``norms`` (N,) along ``directions``, signs alone for linf, within [0, 1].
+
+    What the bounds cut off is made up for by a longer step, so that the norm is kept as far as the bounds let it be.
+    """
+    if norm == "linf":
+        return (images + directions.sign() * per_sample(norms, images)).clamp_(0, 1)
+    if norm == "l0":
+        return _entries_replaced(images, norms, directions)
+    scale = norms / per_sample_norm(directions, norm).clamp_min(1e-12)
+    moved = (images + directions * per_sample(scale, images)).clamp(0, 1)
+    for _ in range(ROUNDS):
+        reached = per_sample_norm(moved - images, norm)
+        scale = scale * (norms / reached.clamp_min(1e-12)).clamp(1.0, 2.0)
+        moved = (images + directions * per_sample(scale, images)).clamp(0, 1)
+    return moved
+
+
+def _entries_replaced(images: Tensor, counts: Tensor, directions: Tensor) -> Tensor:
+    """Set as many random entries to black or white as ``counts`` (N,) says; their order is the directions' magnitudes."""
+    flat, draws = images.flatten(1), directions.flatten(1)
+    ranks = draws.abs().argsort(1, descending=True).argsort(1)
+    chosen = ranks < counts[:, None]
+    return torch.where(chosen, (draws > 0).to(flat.dtype), flat).reshape(images.shape)
