@@ -432,25 +432,21 @@ def test_salt_and_pepper_equals_foolbox_on_the_same_random_numbers(
     assert changed.any() == (objective != "away-from-true")
 
 
-def test_salt_and_pepper_equals_foolbox_where_only_almost_pure_noise_will_do(images, monkeypatch):
-    class Noise(nn.Module):
-        """Label 1 where more than 85% of the pixels are black or white."""
+def test_salt_and_pepper_tries_the_densities_computed_by_hand():
+    # Ten patterns, density k/10 at the k-th, half of which is black: 0.44 is below that first at the ninth (0.45). From
+    # its 0.9 the search restarts at 0.45 and would in 2 patterns be at min(1.2 * 0.9, 1) = 1, so the tenth has
+    # 0.45 + 0.55 / 2 = 0.725 and blackens what is below 0.3625: the first pixel (0.36) and not the second (0.37).
+    class FirstBlack(nn.Module):
+        def forward(self, images):
+            return torch.eye(2)[(images[:, 0, 0, 0] == 0).long()]
 
-        def forward(self, perturbed):
-            noisy = ((perturbed == 0) | (perturbed == 1)).flatten(1).double().mean(1) > 0.85
-            return torch.eye(CLASSES)[noisy.long()]
-
-    toy, labels, steps = Toy(Noise()), torch.zeros(len(images), dtype=torch.int64), 300
-    draws = torch.rand(steps, len(images), 1, 6, 6, generator=torch.Generator().manual_seed(3))
-    criterion = LabelCriterion(labels, targeted=False, goal=labels, stop_early=False)
-    supply = iter(draws)
-    monkeypatch.setattr(eagerpy, "uniform", lambda like, shape: eagerpy.astensor(next(supply).reshape(shape)))
-    attack = foolbox.attacks.SaltAndPepperNoiseAttack(steps=steps)
-    expected = attack.run(foolbox_model(toy), images, foolbox_criterion(criterion))
-    ours = build(SaltAndPepper, steps=steps)
-    ours.random = Given(draws)
-    assert ours.run(toy, images, criterion).equal(expected)
-    assert (expected != images).flatten(1).any(1).sum() > len(images) / 2
+    label = torch.tensor([0])
+    criterion = LabelCriterion(label, targeted=False, goal=label, stop_early=False)
+    draws = [*[torch.full((1, 1, 1, 2), 0.44)] * 9, torch.tensor([0.36, 0.37]).reshape(1, 1, 1, 2)]
+    attack = build(SaltAndPepper, steps=10)
+    attack.random = Given(draws)
+    found = attack.run(Toy(FirstBlack()), torch.tensor([0.5, 0.6]).reshape(1, 1, 1, 2), criterion)
+    assert found.flatten().tolist() == pytest.approx([0.0, 0.6])
 
 
 def test_salt_and_pepper_equals_foolbox_in_distribution(toy):

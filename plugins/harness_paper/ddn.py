@@ -50,6 +50,37 @@ def step_length(step: int, steps: int) -> float:
     return LAST_STEP + (FIRST_STEP - LAST_STEP) * (1 + cos(pi * step / steps)) / 2
 
 
+class DDN(Attack[DDNOptions]):
+    """Minimize the L2 norm by deciding on the direction and the norm of each step apart (Rony et al., 2019).
+
+    Where the gradient vanishes the direction is drawn at random.
+    """
+
+    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=True, stochastic=True)
+
+    def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
+        """Return the iterate of smallest norm that reached the objective, else the unperturbed image (N, C, H, W).
+
+        Where the criterion stops early, a sample's first iterate that meets the goal is returned at once.
+        """
+        options, bounds = self.options, classifier.bounds
+        active = ActiveSet(classifier, criterion)
+        search = _Search.start(images, bounds, options.init_epsilon)
+        for step in range(options.steps):
+            gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion)
+            kept = active.drop_met(search.perturbed, logits)
+            if kept is not None:
+                search, gradient, logits = search[kept], gradient[kept], logits[kept]
+                if len(kept) == 0:
+                    break
+            reached = active.criterion.reached(logits)
+            search.keep_smallest(reached)
+            search.resize(reached, options.gamma)
+            direction = _unit(gradient, active.streams(self.random))
+            search.move(direction, step_length(step, options.steps), bounds)
+        return active.finish(search.best)
+
+
 @dataclass
 class _Search:
     """The state of n samples: images (n, …) and, in vectors (n,), the norm aimed at and the limits of a norm."""
@@ -91,37 +122,6 @@ class _Search:
 
     def __getitem__(self, rows: Tensor) -> _Search:
         return _Search(*(value[rows] for value in vars(self).values()))
-
-
-class DDN(Attack[DDNOptions]):
-    """Minimize the L2 norm by deciding on the direction and the norm of each step apart (Rony et al., 2019).
-
-    Where the gradient vanishes the direction is drawn at random.
-    """
-
-    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=True, stochastic=True)
-
-    def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
-        """Return the iterate of smallest norm that reached the objective, else the unperturbed image (N, C, H, W).
-
-        Where the criterion stops early, a sample's first iterate that meets the goal is returned at once.
-        """
-        options, bounds = self.options, classifier.bounds
-        active = ActiveSet(classifier, criterion)
-        search = _Search.start(images, bounds, options.init_epsilon)
-        for step in range(options.steps):
-            gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion)
-            kept = active.drop_met(search.perturbed, logits)
-            if kept is not None:
-                search, gradient, logits = search[kept], gradient[kept], logits[kept]
-                if len(kept) == 0:
-                    break
-            reached = active.criterion.reached(logits)
-            search.keep_smallest(reached)
-            search.resize(reached, options.gamma)
-            direction = _unit(gradient, active.streams(self.random))
-            search.move(direction, step_length(step, options.steps), bounds)
-        return active.finish(search.best)
 
 
 def _unit(gradient: Tensor, streams: SampleStreams) -> Tensor:

@@ -30,6 +30,45 @@ class SaltAndPepperOptions(Options):
     )
 
 
+class SaltAndPepper(Attack[SaltAndPepperOptions]):
+    """Turn random pixels black and white, ever fewer once the objective was reached (Rauber et al., 2020)."""
+
+    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=False, stochastic=True)
+
+    def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
+        """Return the pattern of smallest L2 norm that reached the objective, else the unperturbed image (N, C, H, W).
+
+        An image that has reached it unperturbed is returned as it is. Where the criterion stops early, a sample's
+        first pattern that meets the goal is returned at once. Takes one pass more than ``steps``.
+        """
+        import torch
+
+        with torch.no_grad():
+            return self._search(classifier, images, criterion)
+
+    def _search(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
+        steps, bounds = self.options.steps, classifier.bounds
+        shape = self._noise_shape(images)
+        active, streams = ActiveSet(classifier, criterion), self.random
+        logits = classifier(images)
+        search = _Search.start(images, steps, criterion.reached(logits))
+        perturbed = images
+        for remaining in range(steps, -1, -1):
+            kept = active.drop_met(perturbed, logits)
+            if kept is not None:
+                search, streams = search[kept], active.streams(self.random)
+            if remaining == 0 or len(search.images) == 0:
+                break
+            perturbed = search.noisy(streams.uniform(shape), bounds)
+            logits = active.classifier(perturbed)
+            search.update(perturbed, active.criterion.reached(logits), remaining)
+        return active.finish(search.best)
+
+    def _noise_shape(self, images: Tensor) -> tuple[int, ...]:
+        shared = self.options.across_channels and images.ndim == IMAGE_DIMENSIONS
+        return (1, *images.shape[2:]) if shared else tuple(images.shape[1:])
+
+
 @dataclass
 class _Search:
     """The state of n samples: images (n, …), the best found and its L2 norm (n,), the density (n,) tried next.
@@ -71,42 +110,3 @@ class _Search:
 
     def __getitem__(self, rows: Tensor) -> _Search:
         return _Search(*(value[rows] for value in vars(self).values()))
-
-
-class SaltAndPepper(Attack[SaltAndPepperOptions]):
-    """Turn random pixels black and white, ever fewer once the objective was reached (Rauber et al., 2020)."""
-
-    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=False, stochastic=True)
-
-    def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
-        """Return the pattern of smallest L2 norm that reached the objective, else the unperturbed image (N, C, H, W).
-
-        An image that has reached it unperturbed is returned as it is. Where the criterion stops early, a sample's
-        first pattern that meets the goal is returned at once. Takes one pass more than ``steps``.
-        """
-        import torch
-
-        with torch.no_grad():
-            return self._search(classifier, images, criterion)
-
-    def _search(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
-        steps, bounds = self.options.steps, classifier.bounds
-        shape = self._noise_shape(images)
-        active, streams = ActiveSet(classifier, criterion), self.random
-        logits = classifier(images)
-        search = _Search.start(images, steps, criterion.reached(logits))
-        perturbed = images
-        for remaining in range(steps, -1, -1):
-            kept = active.drop_met(perturbed, logits)
-            if kept is not None:
-                search, streams = search[kept], active.streams(self.random)
-            if remaining == 0 or len(search.images) == 0:
-                break
-            perturbed = search.noisy(streams.uniform(shape), bounds)
-            logits = active.classifier(perturbed)
-            search.update(perturbed, active.criterion.reached(logits), remaining)
-        return active.finish(search.best)
-
-    def _noise_shape(self, images: Tensor) -> tuple[int, ...]:
-        shared = self.options.across_channels and images.ndim == IMAGE_DIMENSIONS
-        return (1, *images.shape[2:]) if shared else tuple(images.shape[1:])

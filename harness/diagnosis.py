@@ -1,0 +1,159 @@
+"""What is installed, broken, missing or slow on this machine: what `harness doctor` says."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.manager import Manager
+
+Verdict = Literal["ok", "note", "broken"]
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "safetensors",
+    "pluggy",
+    "pydantic",
+    "rich",
+    "foolbox",
+    "pyautoattack",
+    "pytest-benchmark",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what to do where it is not well."""
+
+    subject: str
+    verdict: Verdict
+    message: str
+
+
+def examine(manager: Manager) -> Iterator[Finding]:
+    """Look at Python, packages, plugins, cards, the device and its speed."""
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield from _plugins(manager)
+    yield from _cards(manager)
+    yield _torchvision()
+    yield from _device()
+
+
+def _packages() -> Iterator[Finding]:
+    for package in REQUIRED:
+        try:
+            yield Finding(package, "ok", metadata.version(package))
+        except metadata.PackageNotFoundError:
+            yield Finding(package, "broken", f'is not installed; run "pip install {package}"')
+
+
+def _plugins(manager: Manager) -> Iterator[Finding]:
+    """Load every plugin: a list shows names, only this shows that they work."""
+    for problem in manager.problems:
+        yield Finding(f"plugin {problem.package}", "broken", f"{problem.distribution}: {problem.message}")
+    names = manager.names()
+    broken = 0
+    for plugin in names:
+        try:
+            manager.load(plugin)
+        except HarnessError as error:
+            broken += 1
+            yield Finding(f"{plugin.kind} {plugin.qualified}", "broken", str(error))
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for plugin in names:
+        by_name.setdefault((plugin.kind, plugin.name), []).append(plugin.qualified)
+    for (kind, name), claimed in by_name.items():
+        if len(claimed) > 1:
+            yield Finding(
+                f"{kind} {name}", "note", f"claimed by {' and '.join(claimed)}; specs must use one of those names"
+            )
+    yield Finding("plugins", "ok", f"{len(names) - broken} of {len(names)} load")
+
+
+def _cards(manager: Manager) -> Iterator[Finding]:
+    from harness.catalogue import Catalogue
+    from harness.spec import load_spec
+
+    count = 0
+    try:
+        catalogue = Catalogue(manager.catalogues())
+        for name in catalogue.paths("datasets"):
+            catalogue.dataset(name)
+            count += 1
+        for name in catalogue.paths("models"):
+            catalogue.model(name)
+            count += 1
+        for name in catalogue.paths("correctors"):
+            catalogue.corrector(name)
+            count += 1
+        for path in catalogue.paths("experiments").values():
+            load_spec(path)
+            count += 1
+    except HarnessError as error:
+        yield Finding("cards", "broken", str(error))
+        return
+    yield Finding("cards", "ok", f"{count} read")
+
+
+def _torchvision() -> Finding:
+    from harness.engine.torchvision_compat import import_torchvision
+
+    try:
+        version = import_torchvision().__version__
+    except Exception as error:  # noqa: BLE001 (whatever an installation does wrong is what is asked for)
+        return Finding(
+            "torchvision", "broken", f"cannot be imported: {error}; install builds of torch and torchvision that fit"
+        )
+    return Finding("torchvision", "ok", f"{version} can be imported")
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    from harness.launch import available_cores
+
+    if torch.cuda.is_available():
+        yield Finding("device", "ok", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
+    else:
+        yield Finding("device", "note", f"no GPU; {available_cores()} cores. Small images only: 224x224 wants a GPU")
+    seconds = _gradient_seconds()
+    verdict: Verdict = "ok" if seconds < 1.5 else "note"
+    slow = "" if verdict == "ok" else "; slow, is the machine busy?"
+    yield Finding(
+        "speed",
+        verdict,
+        f"an input gradient of a ResNet-20, 128 images of 32x32, takes {seconds:.2f} s on one thread{slow}",
+    )
+
+
+def _gradient_seconds() -> float:
+    """Time the harness's unit of work, the best of three."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(1)
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]
+    for _ in range(18):
+        layers += [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)).requires_grad_(
+        requires_grad=False
+    )
+    images = torch.zeros(128, 3, 32, 32, requires_grad=True)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.autograd.grad(net(images).sum(), images)
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -1,0 +1,175 @@
+"""From a spec's name to a finished run: what the commands `run` and `bench` do, without a terminal."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from harness.catalogue import Catalogue
+from harness.data import describe_data
+from harness.errors import UsageError
+from harness.executors import WorkerSettings
+from harness.manager import Manager
+from harness.plan import Plan, Setting, make_plan
+from harness.records import read_failures, read_records, record_name
+from harness.resolve import resolve
+from harness.runner import Runner, RunState, Watcher, results_locked, survey
+from harness.spec import find_spec, load_spec
+from harness.store import Store, atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.executors import Executor
+    from harness.leaderboard import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where a run keeps things and what it runs on; nothing here changes a result but ``device`` and ``threads``."""
+
+    results: Path
+    store: Path | None = None
+    device: str = "auto"
+    threads: int = 1
+    workers: int | None = None
+    checkpoint_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment that could be run now."""
+
+    spec: Path
+    plan: Plan
+    store: Store
+    results: Path
+    setting: Setting
+    workers: int
+    manager: Manager
+
+
+def prepare(name: str, options: Options) -> Prepared:
+    """Validate a spec, read its data once, and plan. Raises what is wrong with spec, plugins, data or weights."""
+    manager = Manager.discover()
+    catalogue = Catalogue(manager.catalogues())
+    path = find_spec(name, catalogue)
+    resolved = resolve(load_spec(path), manager, catalogue)
+    store = Store((options.store or options.results / ".store").resolve())
+    setting = Setting(pick_device(options.device), options.threads)
+    data = describe_data(resolved.dataset, manager, store)
+    plan = make_plan(resolved, data, manager, setting)
+    workers = options.workers or default_workers(setting)
+    return Prepared(path, plan, store, options.results / plan.experiment, setting, workers, manager)
+
+
+def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.0) -> RunState:
+    """Run what is pending and write the leaderboards."""
+    with results_locked(prepared.results):
+        state = survey(prepared.plan, prepared.store, prepared.results)
+        set_superseded_aside(prepared.plan, prepared.results)
+        atomic_write(prepared.results / "spec.yaml", prepared.spec.read_bytes())
+        if state.pending_cells:
+            runner = Runner(
+                state,
+                store=prepared.store,
+                results=prepared.results,
+                executor=_executor(prepared, state, watcher, checkpoint_seconds),
+                manager=prepared.manager,
+                setting=prepared.setting,
+                watcher=watcher,
+            )
+            runner.run()
+        write_reports(prepared.results)
+        return state
+
+
+def tables_of(results: Path) -> list[Table]:
+    """Build the tables of a results folder. Raises ``UsageError`` where there are no records."""
+    from harness.leaderboard import build
+
+    folder = results if results.name == "records" else results / "records"
+    records = read_records(folder)
+    failures = read_failures(folder.parent / "failures")
+    if not records and not failures:
+        what = "holds no records" if results.is_dir() else "is no folder"
+        raise UsageError(
+            f'{results}: {what}; expected a results folder such as results/digits-demo, made by "harness run"'
+        )
+    return build(records, failures)
+
+
+def write_reports(results: Path) -> None:
+    """Write leaderboard.md, .csv, .json and report.html beside the records they are made of."""
+    import json
+
+    from harness.report.csv_table import to_csv
+    from harness.report.html import to_html
+    from harness.report.json_table import to_json
+    from harness.report.markdown import to_markdown
+
+    tables = tables_of(results)
+    texts = {
+        "leaderboard.md": to_markdown(tables),
+        "leaderboard.csv": to_csv(tables),
+        "leaderboard.json": json.dumps(to_json(tables), indent=1, ensure_ascii=False) + "\n",
+        "report.html": to_html(tables, results.name),
+    }
+    for name, text in texts.items():
+        atomic_write(results / name, text.encode())
+
+
+def set_superseded_aside(plan: Plan, results: Path) -> None:
+    """Move records of the plan's rows that another spec made to ``superseded/``: kept, but in no table."""
+    wanted = {cell.name: record_name(cell.name, cell.key) for cell in plan.cells}
+    for folder in ("records", "failures"):
+        for path in sorted((results / folder).glob("*.json")):
+            stem = path.name.rpartition("--")[0]
+            if path.name not in wanted.values() and any(name.rpartition("--")[0] == stem for name in wanted.values()):
+                aside = results / "superseded" / path.name
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(aside)
+
+
+def pick_device(asked: str) -> str:
+    """Return cpu or cuda; ``auto`` takes a GPU where torch finds one. A CPU build of torch is not even imported."""
+    if asked == "cpu" or (asked == "auto" and metadata.version("torch").endswith("+cpu")):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise UsageError('--device cuda: torch finds no GPU; see "harness doctor", or run with --device cpu')
+    return "cpu"
+
+
+def default_workers(setting: Setting) -> int:
+    """Return one worker a core on a CPU (two one-thread workers beat one two-thread worker), one on a GPU."""
+    if setting.device == "cuda":
+        return 1
+    return max(1, available_cores() // setting.threads)
+
+
+def available_cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _executor(prepared: Prepared, state: RunState, watcher: Watcher, checkpoint_seconds: float) -> Executor:
+    settings = WorkerSettings(
+        prepared.store.root, prepared.setting.device, prepared.setting.threads, checkpoint_seconds
+    )
+    if prepared.workers > 1:
+        from harness.executors.processes import ProcessExecutor
+
+        return ProcessExecutor(settings, prepared.workers)
+    from harness.executors.inline import InlineExecutor
+
+    return InlineExecutor(
+        settings, prepared.manager, lambda news: watcher.progressed(state.stages[news.key], news.done, news.total)
+    )

@@ -1,0 +1,84 @@
+"""Compare two sets of rows seed by seed: what `harness compare A B` answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.claims import difference_between
+from harness.compare import McNemar, PairedDifference, mcnemar_exact
+from harness.errors import UsageError, did_you_mean
+from harness.rows import RowKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.records import CellRecord
+
+EVALUATION_FIELDS = ("dataset", "data_fingerprint", "validation", "evaluation")
+"""What must agree before two rows are compared: the same samples, split alike, judged alike."""
+
+BySeed = dict[int, "CellRecord"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Row B minus row A in test accuracy (points) over their common seeds, and per seed McNemar's test.
+
+    ``differing`` names what else is not the same, so that a difference is not put down to one cause alone.
+    """
+
+    first: str
+    second: str
+    difference: PairedDifference
+    mcnemar: Mapping[int, McNemar]
+    differing: tuple[str, ...]
+
+
+def rows_of(records: Sequence[CellRecord]) -> dict[tuple[str, str], BySeed]:
+    """Group records by (model, row label), then seed."""
+    rows: dict[tuple[str, str], BySeed] = {}
+    for record in records:
+        rows.setdefault((record.cell.model, RowKey.of(record.cell).label), {})[record.cell.seed] = record
+    return rows
+
+
+def choose(records: Sequence[CellRecord], label: str, *, where: str) -> dict[tuple[str, str], BySeed]:
+    """Return the rows called ``label``, or ``model/label``. Raises ``UsageError`` with the nearest name."""
+    rows = rows_of(records)
+    found = {key: row for key, row in rows.items() if label in {key[1], f"{key[0]}/{key[1]}"}}
+    if not found:
+        known = {name for _, name in rows}
+        raise UsageError(f'{where}: no row "{label}"{did_you_mean(label, known)}; rows: {", ".join(sorted(known))}')
+    return found
+
+
+def pair(first: Mapping[tuple[str, str], BySeed], second: Mapping[tuple[str, str], BySeed]) -> list[Pairing]:
+    """Pair one row with one row, or the rows of one name. Raises ``UsageError`` where nothing can be compared."""
+    if len(first) == 1 and len(second) == 1:
+        (one, ours), (other, theirs) = next(iter(first.items())), next(iter(second.items()))
+        return [_pairing(" · ".join(one), ours, " · ".join(other), theirs)]
+    common = [key for key in first if key in second]
+    if not common:
+        raise UsageError("the two have no row in common; name one of each with RESULTS#ROW")
+    return [_pairing(" · ".join(key), first[key], " · ".join(key), second[key]) for key in common]
+
+
+def _pairing(one: str, ours: BySeed, other: str, theirs: BySeed) -> Pairing:
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        raise UsageError(f'"{one}" has seeds {sorted(ours)}, "{other}" has {sorted(theirs)}: none in common to pair by')
+    differing = _differing(ours[seeds[0]], theirs[seeds[0]])
+    refused = [field for field in differing if field in EVALUATION_FIELDS]
+    if refused:
+        raise UsageError(f'"{one}" and "{other}" are not comparable: they differ in {", ".join(refused)}')
+    mcnemar = {
+        seed: mcnemar_exact(ours[seed].test.labels, theirs[seed].test.predictions, ours[seed].test.predictions)
+        for seed in seeds
+    }
+    return Pairing(one, other, difference_between(theirs, ours), mcnemar, differing)
+
+
+def _differing(one: CellRecord, other: CellRecord) -> tuple[str, ...]:
+    ours, theirs = (record.comparable.model_dump(exclude={"key"}) for record in (one, other))
+    return tuple(field for field in ours if ours[field] != theirs[field])
