@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fix types docs clean
+.PHONY: demo test lint fix types docs bench clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -31,6 +31,9 @@ types: $(STAMP)
 
 docs: $(STAMP)  ## rewrite the parts of the documentation that are generated from the code
 	$(BIN)/python docs/generate.py
+
+bench: $(STAMP)  ## time the native correctors against Foolbox's, ratios within one run
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o timeout=0 --benchmark-group-by=group --benchmark-columns=median,rounds
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.contract import FractionalFloat
+from harness.validation import KeyFaultError
 
 BatchNormPolicy = Literal["joint", "separate", "frozen", "target-only"]
 PositiveFloat = Annotated[FractionalFloat, Field(gt=0, allow_inf_nan=False)]
@@ -21,7 +22,7 @@ class Training(BaseModel):
 
     optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="The optimizer.")
     lr: PositiveFloat = Field(1e-4, description="Learning rate.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+    momentum: Annotated[FractionalFloat, Field(ge=0, lt=1)] = Field(
         0.9, description="SGD's momentum; Adam's are torch's defaults."
     )
     weight_decay: NonNegativeFloat = Field(1e-4, description="Weight decay, on every parameter.")
@@ -59,7 +60,7 @@ class Adaptation(Training):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.steps is not None and self.epochs is not None:
-            raise ValueError("give steps or epochs, not both")
+            raise KeyFaultError("epochs", 'stands beside "steps"; keep one of them')
         return self
 
     def total_steps(self, num_target: int) -> int:

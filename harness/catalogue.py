@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 (pydantic reads it)
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.contract import FractionalFloat
 from harness.criteria import Objective, Select
-from harness.errors import HarnessError, PluginError, SpecError, did_you_mean
-from harness.validation import describe
+from harness.errors import PluginError, SpecError, did_you_mean
+from harness.validation import KeyFaultError, alternatives, describe, parse, shown
 from harness.yamlio import read_yaml
 
 if TYPE_CHECKING:
@@ -28,13 +28,29 @@ class Card(BaseModel):
     source: str = Field(description="Where it comes from: a citation or an address.")
 
 
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Normalization(BaseModel):
     """Mean and standard deviation per channel of pixels in [0, 1]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: tuple[float, ...] = Field(description="Mean per channel.", min_length=1)
-    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="Standard deviation per channel.", min_length=1)
+    mean: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], BeforeValidator(_as_tuple)] = Field(
+        description="The mean of each channel, in [0, 1].", min_length=1
+    )
+    std: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], BeforeValidator(_as_tuple)] = Field(
+        description="The standard deviation of each channel.", min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise KeyFaultError(
+                "std", f"has {len(self.std)} and mean {len(self.mean)} entries; expected one each per channel"
+            )
+        return self
 
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -44,63 +60,67 @@ IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 class DatasetCard(Card):
     """A data set: who provides it and how a classifier should see it."""
 
-    provider: str
-    classes: int
-    image_size: int
-    channels: int
-    normalization: Normalization
-    standard_eps: dict[str, FractionalFloat] = Field(default_factory=dict)
-    options: dict[str, Any] = Field(default_factory=dict)
+    provider: str = Field(description="A data set plugin.")
+    classes: int = Field(description="How many classes it has.")
+    image_size: int = Field(description="The images' width and height.")
+    channels: int = Field(description="The images' channels.")
+    normalization: Normalization = Field(description="Mean and std of its training images.")
+    standard_eps: dict[str, FractionalFloat] = Field(
+        default_factory=dict, description="The field's usual perturbation bounds, by norm."
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's options.")
 
 
 class ModelCard(Card):
     """A classifier: its architecture and the options that make it."""
 
-    architecture: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    parameters: int
-    image_size: int | None = None
-    normalization: Literal["imagenet"] | Normalization | None = None
+    architecture: str = Field(description="An architecture plugin.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's options.")
+    parameters: int = Field(description="How many parameters it has.")
+    image_size: int | None = Field(None, description="What images are resized to, if not as the plugin has it.")
+    normalization: Literal["imagenet"] | Normalization | None = Field(
+        None, description="How pixels are normalized, if not as the plugin has it."
+    )
 
 
 class CorrectorCard(Card):
     """A preset: an attack, its objective and options, and which iterate counts."""
 
-    attack: str | None
-    objective: Objective | None = None
-    select: Select | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    attack: str | None = Field(description="An attack plugin; null for no attack at all.")
+    objective: Objective | None = Field(None, description="What the attack drives at.")
+    select: Select | None = Field(None, description="Which iterate counts.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's options.")
 
 
 class Suite(Card):
     """A set of experiments that are run one after the other."""
 
-    experiments: tuple[str, ...] = Field(min_length=1)
+    experiments: tuple[str, ...] = Field(min_length=1, description="Names of registered experiments.")
 
 
 CardT = TypeVar("CardT", bound=Card)
 
 
+class BrokenCardError(PluginError):
+    """A card that does not say what a card must say: its author's mistake, not the spec's."""
+
+
 class Catalogue:
-    """The cards of several folders; of two with one name, the later folder's is an error."""
+    """The cards of several folders. A name that two folders have fails when it is used."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = list(folders)
 
     def paths(self, kind: CardKind) -> dict[str, Path]:
-        """Return the cards of a kind: name to file, sorted."""
-        found: dict[str, Path] = {}
-        for folder in self._folders:
-            for path in sorted((folder / kind).glob("*.yaml")):
-                if path.stem in found:
-                    raise PluginError(
-                        f'two cards are called {kind}/{path.stem}: "{found[path.stem]}" and "{path}"; rename one'
-                    )
-                found[path.stem] = path
-        return dict(sorted(found.items()))
+        """Return the cards of a kind, name to file, sorted; of two with one name, the first folder's."""
+        return {name: found[0] for name, found in self._all_paths(kind).items()}
 
     def dataset(self, name: str) -> DatasetCard:
-        """Return a data set's card. Raises ``SpecError`` with the nearest name when there is none."""
+        """Return a data set's card.
+
+        Like all that follow: raises ``SpecError`` with the nearest name where there is none, ``PluginError`` where
+        there are two, ``BrokenCardError`` where it cannot be read.
+        """
         return self._card("datasets", name, DatasetCard)
 
     def model(self, name: str) -> ModelCard:
@@ -119,28 +139,45 @@ class Catalogue:
         """Return where a registered experiment's spec lies."""
         return self._path("experiments", name)
 
+    def _all_paths(self, kind: CardKind) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for folder in self._folders:
+            for path in (folder / kind).glob("*.yaml"):
+                found.setdefault(path.stem, []).append(path)
+        return dict(sorted(found.items()))
+
     def _path(self, kind: CardKind, name: str) -> Path:
-        paths = self.paths(kind)
+        paths = self._all_paths(kind)
         if name not in paths:
-            listed = _LISTED_BY.get(kind)
-            see = f' See "harness {listed}".' if listed else f" Known: {', '.join(paths)}."
-            raise SpecError(f'unknown {_SINGULAR[kind]} "{name}"{did_you_mean(name, paths)}.{see}')
-        return paths[name]
+            raise SpecError(
+                f"unknown {_SINGULAR[kind]} {shown(name)}{did_you_mean(name, paths)}{_see(kind, name, paths)}"
+            )
+        if len(paths[name]) > 1:
+            files = " and ".join(f'"{path}"' for path in paths[name])
+            raise PluginError(
+                f'ambiguous {_SINGULAR[kind]} "{name}": {files}; remove one of the packages that bring them'
+            )
+        return paths[name][0]
 
     def _card(self, kind: CardKind, name: str, model: type[CardT]) -> CardT:
         path = self._path(kind, name)
-        document = read_yaml(path)
         try:
-            return model.model_validate(document.data)
+            document = read_yaml(path)
+        except SpecError as error:
+            raise BrokenCardError(str(error)) from error
+        try:
+            return parse(model, document.data)
         except ValidationError as error:
-            problems = describe(error, document, ())
-            raise BrokenCardError("\n".join(problems)) from error
+            findings = describe(error, document, (), model=model)
+            raise BrokenCardError("\n".join(finding.text for finding in findings)) from error
 
 
-class BrokenCardError(HarnessError):
-    """A card that does not say what a card must say: its author's mistake, not the spec's."""
-
-    exit_code = 3
+def _see(kind: CardKind, name: str, paths: Iterable[str]) -> str:
+    """Say which names there are, or where they can be seen."""
+    if kind == "correctors":
+        return f"; expected {alternatives([*paths])}" if paths else "; no preset is installed"
+    command = "experiments" if kind == "suites" else kind
+    return f'{"" if did_you_mean(name, paths) else "."} See "harness {command}".'
 
 
 _SINGULAR: dict[CardKind, str] = {
@@ -150,4 +187,3 @@ _SINGULAR: dict[CardKind, str] = {
     "experiments": "experiment",
     "suites": "suite",
 }
-_LISTED_BY: dict[CardKind, str] = {"datasets": "datasets", "models": "models", "experiments": "experiments"}

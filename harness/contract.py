@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
 Norm = Literal["l0", "l1", "l2", "linf"]
+"""The norms that a perturbation is measured in."""
 
 
 class Options(BaseModel):
@@ -32,7 +33,7 @@ def parse_fraction(value: object) -> object:
     if isinstance(value, str) and value.count("/") == 1:
         try:
             return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ArithmeticError):  # "a/b", "8/0", a fraction beyond a float's range
             return value
     return value
 
@@ -58,7 +59,7 @@ class Configurable(Generic[OptionsT]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in cls.__dict__.get("__orig_bases__", ()):
             arguments = get_args(base)
             if get_origin(base) and arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Options):
                 cls.options_type = arguments[0]

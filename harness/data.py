@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.catalogue import Normalization
-from harness.errors import ContractError, DataError
-from harness.store import Artifact, atomic_write, content_key
+from harness.contract import ImageData
+from harness.errors import ContractError, DataError, StoreError
+from harness.store import Artifact, CorruptArtifactError, atomic_write, content_key
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from harness.contract import ImageData
     from harness.manager import Manager
     from harness.resolve import ResolvedDataset
     from harness.store import Store
@@ -71,8 +71,15 @@ def describe_data(dataset: ResolvedDataset, manager: Manager, store: Store) -> D
 
 
 def load_data(fingerprint: str, store: Store) -> Data:
-    """Map a stored data set into memory; several processes share one copy."""
-    tensors = store.load("data", fingerprint).tensors
+    """Map a stored data set into memory; several processes share one copy.
+
+    Raises ``StoreError`` where it is missing or damaged, and removes it then, so that the next run reads it anew.
+    """
+    try:
+        tensors = store.load("data", fingerprint).tensors
+    except CorruptArtifactError as error:
+        store.discard("data", fingerprint)
+        raise StoreError(f"{error}; the store's copy of the data set is removed: run again to read it anew") from error
     return Data(tensors["train_images"], tensors["train_labels"], tensors["test_images"], tensors["test_labels"])
 
 
@@ -91,11 +98,14 @@ def _read_index(path: Any) -> DataDescription | None:
             key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
         }
         return DataDescription(**values)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
 def _checked_description(images: ImageData, name: str) -> DataDescription:
+    if not isinstance(images, ImageData):
+        returned = type(images).__name__
+        raise ContractError(f'data set "{name}": its provider returned a {returned}; expected harness.api.ImageData')
     for split in ("train", "test"):
         _check_split(
             getattr(images, f"{split}_images"), getattr(images, f"{split}_labels"), len(images.classes), name, split
@@ -103,7 +113,8 @@ def _checked_description(images: ImageData, name: str) -> DataDescription:
     if images.train_images.shape[1:] != images.test_images.shape[1:]:
         raise DataError(
             f'data set "{name}": training images are {images.train_images.shape[1:]}, '
-            f"test images {images.test_images.shape[1:]}; give image_size"
+            f"test images {images.test_images.shape[1:]}; expected one shape: give image_size or channels, where it "
+            "takes them"
         )
     mean, std = _channel_statistics(images.train_images)
     count, channels, height, width = images.train_images.shape
@@ -114,6 +125,11 @@ def _checked_description(images: ImageData, name: str) -> DataDescription:
 
 
 def _check_split(images: np.ndarray, labels: np.ndarray, num_classes: int, name: str, split: str) -> None:
+    for what, array in (("images", images), ("labels", labels)):
+        if not hasattr(array, "dtype"):
+            raise ContractError(
+                f'data set "{name}": {split} {what} are a {type(array).__name__}; expected a numpy array'
+            )
     if images.ndim != 4 or images.dtype != "uint8" or len(images) == 0:
         raise ContractError(
             f'data set "{name}": {split} images are {images.dtype} {images.shape}; expected uint8 (N, C, H, W) with N > 0'
@@ -124,7 +140,8 @@ def _check_split(images: np.ndarray, labels: np.ndarray, num_classes: int, name:
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ContractError(
-            f'data set "{name}": {split} labels go from {labels.min()} to {labels.max()}, classes are {num_classes}'
+            f'data set "{name}": {split} labels go from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}, '
+            f"for it names {num_classes} classes"
         )
 
 

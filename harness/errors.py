@@ -48,6 +48,7 @@ class StoreError(HarnessError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``'; did you mean "…"?'`` for the nearest of ``known``, or nothing."""
-    near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    """Return ``'; did you mean "…"?'`` for the nearest of ``known``, whatever its case, or nothing."""
+    lowered = {candidate.lower(): candidate for candidate in sorted(known, reverse=True)}
+    near = get_close_matches(name.lower(), sorted(lowered), n=1, cutoff=0.6)
+    return f'; did you mean "{lowered[near[0]]}"?' if near else ""

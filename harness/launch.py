@@ -15,7 +15,8 @@ from harness.manager import Manager
 from harness.plan import Plan, Setting, make_plan
 from harness.records import read_failures, read_records, record_name
 from harness.resolve import resolve
-from harness.runner import Runner, RunState, Watcher, results_locked, survey
+from harness.run_state import RunState, survey
+from harness.runner import Runner, Watcher, results_locked
 from harness.spec import find_spec, load_spec
 from harness.store import Store, atomic_write
 
@@ -69,6 +70,7 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
     """Run what is pending and write the leaderboards."""
     with results_locked(prepared.results):
         state = survey(prepared.plan, prepared.store, prepared.results)
+        remove_leftovers(prepared)
         set_superseded_aside(prepared.plan, prepared.results)
         atomic_write(prepared.results / "spec.yaml", prepared.spec.read_bytes())
         if state.pending_cells:
@@ -76,7 +78,7 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
                 state,
                 store=prepared.store,
                 results=prepared.results,
-                executor=_executor(prepared, state, watcher, checkpoint_seconds),
+                executor=_executor(prepared, checkpoint_seconds),
                 manager=prepared.manager,
                 setting=prepared.setting,
                 watcher=watcher,
@@ -121,16 +123,33 @@ def write_reports(results: Path) -> None:
         atomic_write(results / name, text.encode())
 
 
+def remove_leftovers(prepared: Prepared) -> None:
+    """Remove what a run that was killed left beside its results: half-written files, checkpoints of finished stages."""
+    for folder in ("records", "failures", "."):
+        for path in (prepared.results / folder).glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+    stages = prepared.plan.stages()
+    for checkpoints in (prepared.store.root / "partial").glob("*"):
+        stage = stages.get(checkpoints.name)
+        if stage is not None and prepared.store.has(stage.kind, stage.key):
+            prepared.store.partial(stage.key).clear()
+
+
 def set_superseded_aside(plan: Plan, results: Path) -> None:
     """Move records of the plan's rows that another spec made to ``superseded/``: kept, but in no table."""
-    wanted = {cell.name: record_name(cell.name, cell.key) for cell in plan.cells}
+    wanted = {record_name(cell.name, cell.key) for cell in plan.cells}
+    rows = {_row_of(name) for name in wanted}
     for folder in ("records", "failures"):
         for path in sorted((results / folder).glob("*.json")):
-            stem = path.name.rpartition("--")[0]
-            if path.name not in wanted.values() and any(name.rpartition("--")[0] == stem for name in wanted.values()):
-                aside = results / "superseded" / path.name
+            if path.name not in wanted and _row_of(path.name) in rows:
+                aside = results / "superseded" / folder / path.name
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(aside)
+
+
+def _row_of(file_name: str) -> str:
+    """Return a record's file name without its key."""
+    return file_name.rpartition("--")[0]
 
 
 def pick_device(asked: str) -> str:
@@ -160,7 +179,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _executor(prepared: Prepared, state: RunState, watcher: Watcher, checkpoint_seconds: float) -> Executor:
+def _executor(prepared: Prepared, checkpoint_seconds: float) -> Executor:
     settings = WorkerSettings(
         prepared.store.root, prepared.setting.device, prepared.setting.threads, checkpoint_seconds
     )
@@ -170,6 +189,4 @@ def _executor(prepared: Prepared, state: RunState, watcher: Watcher, checkpoint_
         return ProcessExecutor(settings, prepared.workers)
     from harness.executors.inline import InlineExecutor
 
-    return InlineExecutor(
-        settings, prepared.manager, lambda news: watcher.progressed(state.stages[news.key], news.done, news.total)
-    )
+    return InlineExecutor(settings, prepared.manager)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.averages import if_all_have, over_seeds
 from harness.claims import REFERENCES, Claims, claim_sentence, claims_of, difference_between, summary_sentence
 from harness.comparability import notes, title
-from harness.compare import sample_std
+from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
+from harness.figures import figures_of
+from harness.figures import summary_sentence as figures_sentence
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from harness.averages import Statistic
     from harness.compare import PairedDifference
+    from harness.corrections import CorrectionCounts, Work
+    from harness.figures import Figures
     from harness.records import CellFailure, CellRecord, Comparable
 
 Column = Literal["source", "train", "valid", "test", "delta"]
@@ -27,34 +32,12 @@ _SHORT = 8  # letters of a record's key that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistic:
-    """A quantity over seeds: its mean and sample std (n-1; None for one seed)."""
-
-    mean: float
-    std: float | None
-    per_seed: Mapping[int, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrectionCounts:
-    """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones."""
-
-    wrong: Statistic
-    corrected: Statistic
-    kept: Statistic
-
-    @property
-    def rate(self) -> float | None:
-        """The share of the wrong samples that were corrected, None where nothing was wrong."""
-        return self.corrected.mean / self.wrong.mean if self.wrong.mean else None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """One approach, averaged over its seeds. Accuracies are shares in [0, 1]; ``delta`` is the gain over the baseline.
 
     ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
-    which no row has a higher mean. ``versus_finetune`` is in points, None without such a row or a seed in common.
+    which no row has a higher mean. ``versus_finetune`` is in points, None without such a row or a seed in common. ``work`` is None
+    where ``T'`` holds no attacked samples.
     """
 
     key: RowKey
@@ -70,6 +53,8 @@ class Row:
     flags: tuple[str, ...]
     claims: Claims | None
     versus_finetune: PairedDifference | None
+    work: Work | None
+    figures: Figures
     best: frozenset[Column] = frozenset()
 
     def column(self, name: Column) -> Statistic | None:
@@ -80,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Comparable rows, the best of each column flagged.
+    """Comparable rows, the best of each column flagged, and what each of their correctors did.
 
     ``note`` says in which fields the table differs from the others, None for the only one. ``comparable`` is None for a
     table of failed cells alone.
@@ -92,11 +77,17 @@ class Table:
     experiments: tuple[str, ...]
     rows: tuple[Row, ...]
     failures: tuple[CellFailure, ...]
+    works: tuple[Work, ...] = ()
 
     @property
     def claims(self) -> tuple[Claims, ...]:
         """The claims of the table's method rows."""
         return tuple(row.claims for row in self.rows if row.claims)
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """The rows whose adapter has diagnostics."""
+        return tuple(row for row in self.rows if row.figures.diagnostics)
 
 
 def build(records: Sequence[CellRecord], failures: Sequence[CellFailure] = ()) -> list[Table]:
@@ -129,6 +120,15 @@ def summaries(table: Table) -> list[str]:
     return [summary_sentence(name, table.claims) for name in REFERENCES] if table.claims else []
 
 
+def figure_lines(table: Table) -> list[str]:
+    """Give each adapter's diagnostics in a sentence."""
+    adapters = dict.fromkeys(row.key.adapter for row in table.measured)
+    return [
+        figures_sentence(adapter, [row.figures for row in table.measured if row.key.adapter == adapter])
+        for adapter in adapters
+    ]
+
+
 def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[CellFailure]) -> Table:
     groups = _by_row(records)
     claims = claims_of(groups)
@@ -141,6 +141,7 @@ def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[C
         experiments=tuple(sorted({record.experiment for record in records})),
         rows=tuple(_flag_best(rows)),
         failures=tuple(failures),
+        works=tuple(works_of(records)),
     )
 
 
@@ -191,41 +192,20 @@ def _row(
     return Row(
         key=key,
         seeds=tuple(records),
-        correction=_counts(records),
-        source=_over_seeds(records, lambda record: record.accuracy.source),
-        train=_statistic(records, lambda record: record.accuracy.train),
-        valid=_statistic(records, lambda record: record.accuracy.valid),
-        test=_statistic(records, lambda record: record.accuracy.test),
-        delta=_statistic(records, lambda record: record.delta),
-        loss_target=_statistic(records, lambda record: record.loss.target),
-        loss_source=_over_seeds(records, lambda record: record.loss.source),
+        correction=counts_of(records),
+        source=if_all_have(records, lambda record: record.accuracy.source),
+        train=over_seeds(records, lambda record: record.accuracy.train),
+        valid=over_seeds(records, lambda record: record.accuracy.valid),
+        test=over_seeds(records, lambda record: record.accuracy.test),
+        delta=over_seeds(records, lambda record: record.delta),
+        loss_target=over_seeds(records, lambda record: record.loss.target),
+        loss_source=if_all_have(records, lambda record: record.loss.source),
         flags=_flags(records, all_seeds),
         claims=claims,
         versus_finetune=_versus_finetune(key, groups),
+        work=None if key.control == "sham" else work_of(records),
+        figures=figures_of(records),
     )
-
-
-def _statistic(records: Mapping[int, CellRecord], value: Callable[[CellRecord], float]) -> Statistic:
-    per_seed = {seed: value(record) for seed, record in records.items()}
-    values = list(per_seed.values())
-    return Statistic(mean=fmean(values), std=sample_std(values), per_seed=per_seed)
-
-
-def _over_seeds(records: Mapping[int, CellRecord], value: Callable[[CellRecord], float | None]) -> Statistic | None:
-    if any(value(record) is None for record in records.values()):
-        return None
-    return _statistic(records, lambda record: value(record) or 0.0)
-
-
-def _counts(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
-    counts = {seed: record.correction for seed, record in records.items() if record.correction}
-    if len(counts) < len(records):
-        return None
-
-    def over(name: str) -> Statistic:
-        return _statistic(records, lambda record: getattr(record.correction, name))
-
-    return CorrectionCounts(wrong=over("wrong"), corrected=over("corrected"), kept=over("kept"))
 
 
 def _flags(records: Mapping[int, CellRecord], all_seeds: Iterable[int]) -> tuple[str, ...]:

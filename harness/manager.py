@@ -8,18 +8,21 @@ claim fails when it is used, and names both. A plugin that cannot be loaded is a
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pluggy
 
 from harness import hookspecs
 from harness.errors import PluginError, did_you_mean
+from harness.validation import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from harness.contract import Configurable, Options
 
@@ -31,6 +34,19 @@ _HOOKS: dict[Kind, str] = {
     "classifier": "harness_classifiers",
     "dataset": "harness_datasets",
 }
+_BASES: dict[Kind, str] = {
+    "attack": "Attack",
+    "adapter": "Adapter",
+    "classifier": "Architecture",
+    "dataset": "DatasetProvider",
+}
+TITLES: dict[Kind, str] = {
+    "attack": "attack",
+    "adapter": "adapter",
+    "classifier": "classifier",
+    "dataset": "data set plugin",
+}
+_KNOWN_HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("harness_")}
 
 
 @dataclass(frozen=True, order=True)
@@ -49,9 +65,22 @@ class PluginName:
         """The name that is unambiguous while no two distributions share an entry point's name."""
         return f"{self.package}/{self.name}"
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """All that it answers to, the shortest first."""
+        return self.name, self.qualified, f"{self.distribution}/{self.name}"
+
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` means this plugin."""
-        return name in {self.name, self.qualified, f"{self.distribution}/{self.name}"}
+        return name in self.names
+
+    @property
+    def title(self) -> str:
+        """What messages call it: ``attack "bim"``."""
+        return f'{TITLES[self.kind]} "{self.name}"'
+
+    def __str__(self) -> str:
+        return f'{TITLES[self.kind]} "{self.qualified}" ({self.distribution} {self.version})'
 
 
 @dataclass(frozen=True, order=True)
@@ -60,7 +89,21 @@ class Problem:
 
     package: str
     distribution: str
+    version: str
     message: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Whose hooks a module implements."""
+
+    package: str
+    distribution: str
+    version: str
+
+    @property
+    def identity(self) -> str:
+        return f"{self.distribution}:{self.package}"
 
 
 class Manager:
@@ -69,6 +112,8 @@ class Manager:
     def __init__(self) -> None:
         self._pluggy = pluggy.PluginManager(hookspecs.NAMESPACE)
         self._pluggy.add_hookspecs(hookspecs)
+        self._sources: dict[str, _Source] = {}
+        self._silenced: set[str] = set()
         self._names: list[PluginName] = []
         self.problems: list[Problem] = []
 
@@ -77,31 +122,20 @@ class Manager:
         """Load every entry point of the group (or those given), in the order of their names."""
         manager = cls()
         found = metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP) if entry_points is None else entry_points
-        for entry_point in sorted(found, key=lambda point: (point.name, _distribution(point)[0])):
-            name, version = _distribution(entry_point)
+        for entry_point in sorted(found, key=lambda point: (point.name, _distribution(point))):
+            source = _Source(entry_point.name, *_distribution(entry_point))
             try:
                 module = entry_point.load()
-            except Exception as error:  # noqa: BLE001 (a plugin may raise anything while it is imported)
-                manager._report(entry_point.name, name, f"cannot be imported: {_described(error)}")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin may raise anything while it is imported)
+                manager._report(source, f"cannot be imported: {_described(error)}")
                 continue
-            manager.register(module, package=entry_point.name, distribution=name, version=version)
+            manager._register(module, source)
         manager._report_outdated()
         return manager
 
     def register(self, module: object, *, package: str, distribution: str, version: str) -> None:
         """Take in a module (or namespace) of hook implementations."""
-        identity = f"{distribution}:{package}"
-        try:
-            self._pluggy.register(module, name=identity)
-        except Exception as error:  # noqa: BLE001 (pluggy raises several kinds of errors for hooks that do not fit)
-            self._pluggy.unregister(name=identity)
-            self._report(package, distribution, f"has a hook that does not fit: {_described(error)}")
-            return
-        self._report_misspelt(module, package, distribution)
-        for kind in KINDS:
-            offered = self._call(_HOOKS[kind], module, package, distribution)
-            for name, target in (offered or {}).items():
-                self._names.append(PluginName(kind, name, package, distribution, version, target))
+        self._register(module, _Source(package, distribution, version))
 
     def names(self, kind: Kind | None = None) -> list[PluginName]:
         """Return the plugins on offer, sorted."""
@@ -109,105 +143,191 @@ class Manager:
 
     def find(self, kind: Kind, name: str) -> PluginName:
         """Return the plugin that ``name`` means. Raises ``PluginError`` when there is none, or more than one."""
-        found = [candidate for candidate in self.names(kind) if candidate.answers_to(name)]
+        candidates = self.names(kind)
+        found = [candidate for candidate in candidates if candidate.answers_to(name)]
         if len(found) == 1:
             return found[0]
         if found:
-            listed = " and ".join(f"{one.qualified} ({one.distribution} {one.version})" for one in found)
-            raise PluginError(f'ambiguous {kind} "{name}": claimed by {listed}; use one of those names')
-        known = {candidate.name for candidate in self.names(kind)} | {c.qualified for c in self.names(kind)}
-        raise PluginError(f'unknown {kind} "{name}"{did_you_mean(name, known)}. See "harness plugins list".')
+            raise PluginError(f'ambiguous {TITLES[kind]} "{name}": {_claims(found)}')
+        raise PluginError(self._unknown(kind, name, candidates))
 
     def load(self, plugin: PluginName) -> type[Configurable[Options]]:
         """Import a plugin's class. Raises ``PluginError`` that says what is broken."""
         module_name, _, attribute = plugin.target.partition(":")
         try:
-            loaded = getattr(import_module(module_name), attribute)
-        except Exception as error:
-            raise PluginError(
-                f'{plugin.kind} "{plugin.qualified}" ({plugin.distribution} {plugin.version}) is broken: '
-                f'"{plugin.target}" cannot be imported: {_described(error)}'
-            ) from error
-        if not isinstance(loaded, type) or not hasattr(loaded, "options_type"):
-            raise PluginError(
-                f'{plugin.kind} "{plugin.qualified}": "{plugin.target}" is no subclass of '
-                f"harness.api.{_BASES[plugin.kind]}; see the README on how to write a plugin"
-            )
+            module = import_module(module_name)
+            loaded = getattr(module, attribute, None)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f'{plugin} is broken: "{module_name}" cannot be imported: {_described(error)}') from error
+        if loaded is None:
+            hint = did_you_mean(attribute, [name for name in vars(module) if isinstance(vars(module)[name], type)])
+            raise PluginError(f'{plugin} is broken: "{module_name}" has no "{attribute}"{hint}')
+        fault = _class_fault(plugin.kind, loaded)
+        if fault:
+            raise PluginError(f'{plugin} is broken: "{plugin.target}" {fault}')
         return cast("type[Configurable[Options]]", loaded)
 
     def catalogues(self) -> list[Path]:
         """Return the folders of cards that plugins offer."""
         folders: list[Path] = []
-        for identity, module in self._modules():
-            distribution, _, package = identity.partition(":")
-            folders.extend(self._call("harness_catalogues", module, package, distribution) or ())
+        for source in self._sources.values():
+            answer = self._call("harness_catalogues", source)
+            if isinstance(answer, list | tuple) and all(isinstance(folder, Path) for folder in answer):
+                folders.extend(answer)
+            elif answer is not None:
+                self._report(source, "harness_catalogues returns no list of paths; expected [Path(…)]")
         return folders
 
     def announce(self, event: Mapping[str, Any]) -> None:
         """Tell observers of a run. One that raises is reported and not told again."""
-        for identity, module in self._modules():
-            observe = getattr(module, "harness_run_event", None)
-            if observe is None:
-                continue
-            try:
-                observe(event=event)
-            except Exception as error:  # noqa: BLE001 (an observer must not end a run)
-                distribution, _, package = identity.partition(":")
-                self._report(package, distribution, f"raised in harness_run_event: {_described(error)}")
-                self._pluggy.unregister(name=identity)
+        for identity, source in self._sources.items():
+            if identity not in self._silenced:
+                problems = len(self.problems)
+                self._call("harness_run_event", source, event=event)
+                if len(self.problems) > problems:
+                    self._silenced.add(identity)
 
-    def _modules(self) -> Iterator[tuple[str, object]]:
-        yield from [(name, module) for name, module in self._pluggy.list_name_plugin() if module is not None]
-
-    def _call(self, hook: str, module: object, package: str, distribution: str) -> Any:
-        """Call one plugin's hook on its own, so that what it raises is its own problem."""
-        others = [plugin for _, plugin in self._modules() if plugin is not module]
-        caller = self._pluggy.subset_hook_caller(hook, remove_plugins=others)
+    def _register(self, module: object, source: _Source) -> None:
+        self._report_misspelt(module, source)
+        misfits = _misfits(module)
+        for misfit in misfits:
+            self._report(source, misfit)
+        if misfits:
+            return
         try:
-            answers = caller()
-            offered = answers[0] if answers else None
-            if isinstance(offered, dict):
-                _check_targets(offered)
-        except Exception as error:  # noqa: BLE001 (a plugin's hook may raise anything)
-            self._report(package, distribution, f"raised in {hook}: {_described(error)}")
-            return None
-        return offered
+            self._pluggy.register(module, name=source.identity)
+        except Exception as error:  # noqa: BLE001 (pluggy raises several kinds of errors for modules that do not fit)
+            self._report(source, f"cannot be registered: {_described(error)}")
+            return
+        self._sources[source.identity] = source
+        for kind in KINDS:
+            self._take_in(kind, source)
 
-    def _report(self, package: str, distribution: str, message: str) -> None:
-        problem = Problem(package, distribution, message)
+    def _take_in(self, kind: Kind, source: _Source) -> None:
+        hook = _HOOKS[kind]
+        offered = self._call(hook, source)
+        if offered is None:
+            return
+        if not isinstance(offered, Mapping):
+            self._report(source, f'{hook} returns no mapping; expected {{"name": "module:Class"}}')
+            return
+        for name, target in offered.items():
+            if _is_offer(name, target):
+                self._names.append(PluginName(kind, name, source.package, source.distribution, source.version, target))
+            else:
+                self._report(
+                    source,
+                    f"{hook} offers {shown(name)}: {shown(target)}; expected a name of letters, digits, dots, dashes "
+                    'and underscores, and "module:Class"',
+                )
+
+    def _call(self, hook: str, source: _Source, **arguments: Any) -> Any:
+        """Call one plugin's hook on its own, so that what it raises is its own problem."""
+        caller = getattr(self._pluggy.hook, hook)
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin_name == source.identity:
+                try:
+                    return implementation.function(*(arguments[name] for name in implementation.argnames))
+                except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's hook may raise anything)
+                    self._report(source, f"{hook} raised {_described(error)}")
+        return None
+
+    def _report(self, source: _Source, message: str) -> None:
+        problem = Problem(source.package, source.distribution, source.version, message)
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _report_misspelt(self, module: object, package: str, distribution: str) -> None:
-        known = {name for name in vars(hookspecs) if name.startswith("harness_")}
-        for name, value in inspect.getmembers(module, callable):
-            if getattr(value, f"{hookspecs.NAMESPACE}_impl", None) is not None and name not in known:
-                self._report(package, distribution, f'implements no known hook "{name}"{did_you_mean(name, known)}')
+    def _report_misspelt(self, module: object, source: _Source) -> None:
+        for name, implemented in _hook_functions(module):
+            if implemented and name not in _KNOWN_HOOKS:
+                self._report(source, f'implements no known hook "{name}"{did_you_mean(name, _KNOWN_HOOKS)}')
+            elif not implemented and name in _KNOWN_HOOKS:
+                self._report(source, f'defines "{name}" without @hookimpl, so that it is never called')
 
     def _report_outdated(self) -> None:
         """Report plugins of another version of this API: known by their group's name, never imported."""
-        for group in metadata.entry_points().groups:
-            prefix, _, version = group.partition(".v")
-            if prefix != hookspecs.NAMESPACE or group == hookspecs.ENTRY_POINT_GROUP or not version.isdigit():
+        ours = hookspecs.ENTRY_POINT_GROUP
+        for group in sorted(metadata.entry_points().groups):
+            if group == ours or not re.fullmatch(rf"{hookspecs.NAMESPACE}\.v\d+", group):
                 continue
-            for entry_point in metadata.entry_points(group=group):
-                distribution = _distribution(entry_point)[0]
-                message = f"is written for {group}, this is {hookspecs.ENTRY_POINT_GROUP}; look for a release that fits"
-                self._report(entry_point.name, distribution, message)
+            for entry_point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
+                source = _Source(entry_point.name, *_distribution(entry_point))
+                self._report(source, f"is written for {group}, this is {ours}; look for a release that fits")
+
+    def _unknown(self, kind: Kind, name: str, candidates: Iterable[PluginName]) -> str:
+        """Say that a name is unknown; if its package has a problem, which."""
+        message = f"unknown {TITLES[kind]} {shown(name)}"
+        owner = name.partition("/")[0] if "/" in name else None
+        for problem in self.problems:
+            if owner in {problem.package, problem.distribution}:
+                whose = f'plugin "{problem.package}" ({problem.distribution} {problem.version})'
+                return f'{message}: {whose} {problem.message}. See "harness doctor".'
+        near = did_you_mean(name, {alias for candidate in candidates for alias in candidate.names})
+        see = f'{message}{near}{"" if near else "."} See "harness plugins list".'
+        count = len({(problem.distribution, problem.package) for problem in self.problems})
+        broken = f' {count} {"plugin has" if count == 1 else "plugins have"} problems: see "harness doctor".'
+        return see + (broken if count else "")
 
 
-_BASES: dict[Kind, str] = {
-    "attack": "Attack",
-    "adapter": "Adapter",
-    "classifier": "Architecture",
-    "dataset": "DatasetProvider",
-}
+def _hook_functions(module: object) -> Iterator[tuple[str, bool]]:
+    """Return the functions that are hooks or are called like one, and whether they are marked as hooks."""
+    for name, value in inspect.getmembers(module, inspect.isroutine):
+        marked = isinstance(getattr(value, f"{hookspecs.NAMESPACE}_impl", None), dict)
+        if marked or name.startswith("harness_"):
+            yield name, marked
 
 
-def _check_targets(offered: Mapping[object, object]) -> None:
-    for name, target in offered.items():
-        if not isinstance(name, str) or not isinstance(target, str) or target.count(":") != 1:
-            raise TypeError(f'expected {{"name": "module:Class"}}, got {name!r}: {target!r}')
+def _misfits(module: object) -> list[str]:
+    """Return what is wrong with the parameters of a module's hooks, both sides shown."""
+    misfits = []
+    for name, marked in _hook_functions(module):
+        if not marked or name not in _KNOWN_HOOKS:
+            continue
+        taken = list(inspect.signature(getattr(module, name)).parameters)
+        given = list(inspect.signature(_KNOWN_HOOKS[name]).parameters)
+        if not set(taken) <= set(given):
+            misfits.append(f'"{name}({", ".join(taken)})" does not fit the hook; expected "{name}({", ".join(given)})"')
+    return misfits
+
+
+def _is_offer(name: object, target: object) -> bool:
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"[\w.-]+", name) is not None
+        and isinstance(target, str)
+        and re.fullmatch(r"[\w.]+:\w+", target) is not None
+    )
+
+
+def _claims(found: Iterable[PluginName]) -> str:
+    """Name those that claim one name, each by a name that it alone answers to."""
+    claims: list[str] = []
+    ways_out: list[str] = []
+    for plugin in found:
+        own = [name for name in plugin.names if sum(other.answers_to(name) for other in found) == 1]
+        claims.append(f"{plugin.qualified} ({plugin.distribution} {plugin.version})")
+        ways_out.extend(f'"{name}"' for name in own[:1])
+    way_out = f"use {' or '.join(ways_out)}" if ways_out else "remove one of the packages"
+    return f"claimed by {' and '.join(claims)}; {way_out}"
+
+
+def _class_fault(kind: Kind, loaded: object) -> str | None:
+    """Return what is wrong with a plugin's class, if anything is."""
+    from harness import contract
+
+    base: Any = getattr(contract, _BASES[kind])
+    if not isinstance(loaded, type) or not issubclass(loaded, base):
+        return f"is no subclass of harness.api.{_BASES[kind]}"
+    plugin: Any = loaded
+    if inspect.isabstract(plugin):
+        return f"does not define {', '.join(sorted(plugin.__abstractmethods__))}"
+    if kind == "attack" and not isinstance(getattr(plugin, "capabilities", None), contract.Capabilities):
+        return "does not declare its capabilities; expected capabilities = Capabilities(…)"
+    if kind == "adapter" and plugin.losses is base.losses and plugin.adapt is base.adapt:
+        return "defines neither losses nor adapt"
+    if not issubclass(plugin.options_type, contract.Options):
+        return "has options that are no subclass of harness.api.Options"
+    return None
 
 
 def _distribution(entry_point: metadata.EntryPoint) -> tuple[str, str]:

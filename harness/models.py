@@ -12,6 +12,8 @@ from harness.catalogue import IMAGENET, Normalization
 from harness.errors import ContractError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import nn
 
     from harness.data import DataDescription
@@ -39,7 +41,7 @@ def input_of(model: ResolvedModel, data: DataDescription, dataset_normalization:
         )
     own = dataset_normalization or data.own_normalization
     normalization = model.normalization if isinstance(model.normalization, Normalization) else own
-    if normalization is IMAGENET and data.channels != len(IMAGENET.mean):
+    if normalization == IMAGENET and data.channels != len(IMAGENET.mean):
         normalization = own
     if len(normalization.mean) not in {1, data.channels} or len(normalization.std) not in {1, data.channels}:
         raise DataError(
@@ -135,17 +137,29 @@ def _file_digest(model: ResolvedModel) -> str:
 
 
 def _factory_digest(model: ResolvedModel, shape: Input) -> dict[str, str]:
-    """Identify a user's function by what it builds from one fixed seed: its class's code, its structure, its weights."""
+    """Identify a user's function by what it builds from one fixed seed: its layers' code, its structure, its weights."""
     from harness.engine.randomness import derive_seed, isolated_generators
-    from harness.weights import build_from_factory, weights_digest
+    from harness.weights import build_factory, build_from_factory, weights_digest
 
     assert model.factory is not None  # noqa: S101 (the caller checked)
     with isolated_generators(derive_seed("factory")):
         net = build_from_factory(model.factory, folder=model.folder, num_classes=shape.num_classes)
-    source = inspect.getsourcefile(type(net))
-    code = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
     return {
-        "code": code,
+        "code": _code_digest([build_factory(model.factory, folder=model.folder), *map(type, net.modules())]),
         "structure": hashlib.sha256(repr(net).encode()).hexdigest(),
         "weights": weights_digest(net.state_dict()),
     }
+
+
+def _code_digest(written: Iterable[Any]) -> str:
+    """Return the sha256 of the source files of functions and classes, whatever the files are called."""
+    files = {file for one in written if (file := _source_file(one)) is not None}
+    digests = sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _source_file(written: Any) -> str | None:
+    try:
+        return inspect.getsourcefile(written)
+    except TypeError:  # what Python was not told the source of, such as a partial function
+        return None

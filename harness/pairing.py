@@ -49,7 +49,8 @@ def choose(records: Sequence[CellRecord], label: str, *, where: str) -> dict[tup
     found = {key: row for key, row in rows.items() if label in {key[1], f"{key[0]}/{key[1]}"}}
     if not found:
         known = {name for _, name in rows}
-        raise UsageError(f'{where}: no row "{label}"{did_you_mean(label, known)}; rows: {", ".join(sorted(known))}')
+        guess = did_you_mean(label, known) or ";"
+        raise UsageError(f'{where}: no row "{label}"{guess} its rows: {", ".join(sorted(known))}')
     return found
 
 
@@ -68,7 +69,7 @@ def _pairing(one: str, ours: BySeed, other: str, theirs: BySeed) -> Pairing:
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         raise UsageError(f'"{one}" has seeds {sorted(ours)}, "{other}" has {sorted(theirs)}: none in common to pair by')
-    differing = _differing(ours[seeds[0]], theirs[seeds[0]])
+    differing = tuple(dict.fromkeys(field for seed in seeds for field in _differing(ours[seed], theirs[seed])))
     refused = [field for field in differing if field in EVALUATION_FIELDS]
     if refused:
         raise UsageError(f'"{one}" and "{other}" are not comparable: they differ in {", ".join(refused)}')

@@ -7,7 +7,7 @@ two runs of one spec on one machine write the same bytes, times aside.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,7 +17,8 @@ from harness.store import atomic_write
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
+LONGEST_NAME = 200
 
 Control = Literal[
     "none",
@@ -135,7 +136,7 @@ class TestPredictions(Frozen):
 class CellRecord(Frozen):
     """The record of one cell."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     experiment: str
     key: str
     cell: CellName
@@ -161,7 +162,7 @@ class CellRecord(Frozen):
 class CellFailure(Frozen):
     """Why a cell has no record."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     experiment: str
     key: str
     cell: CellName
@@ -177,7 +178,7 @@ def record_name(cell: CellName, key: str) -> str:
     """Return the file name of a cell's record: readable, and unique by its key."""
     parts = (cell.model, cell.control, cell.corrector, cell.adapter, f"seed{cell.seed}")
     readable = "--".join(_slug(part) for part in parts if part)
-    return f"{readable}--{key[:8]}.json"
+    return f"{_shortened(readable)}--{key[:8]}.json"
 
 
 def write_record(folder: Path, record: CellRecord | CellFailure) -> Path:
@@ -222,6 +223,11 @@ def _first_line(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).splitlines()[0]
+
+
+def _shortened(text: str) -> str:
+    """Keep a file name within what file systems take (255 bytes, of which a temporary name needs some)."""
+    return text.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def _slug(text: str) -> str:

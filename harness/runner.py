@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import StoreError
-from harness.executors import Outcome, Progress, StageFailure
+from harness.executors import StageFailure
 from harness.recording import record_cell
-from harness.records import CellFailure, CellRecord, read_record, record_name, write_record
+from harness.records import CellFailure, CellRecord, record_name, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.executors import Executor
+    from harness.executors import Executor, Outcome, Progress
     from harness.manager import Manager
-    from harness.plan import Cell, Plan, Setting
+    from harness.plan import Cell, Setting
+    from harness.run_state import RunState
     from harness.stages.stage import Stage
     from harness.store import Store
 
@@ -30,69 +29,20 @@ class Watcher(Protocol):
     def started(self, state: RunState) -> None:
         """Hear that the run begins."""
 
+    def stage_started(self, stage: Stage) -> None:
+        """Hear that a stage is under way."""
+
     def progressed(self, stage: Stage, done: int, total: int) -> None:
         """Hear how far a stage is."""
 
     def stage_finished(self, stage: Stage, state: RunState) -> None:
-        """Hear that a stage is done."""
+        """Hear that a stage is at its end, done or failed."""
 
     def cell_finished(self, record: CellRecord, state: RunState) -> None:
         """Hear that a cell has its record."""
 
     def cell_failed(self, failure: CellFailure, state: RunState) -> None:
         """Hear that a cell failed."""
-
-
-@dataclass
-class RunState:
-    """What of a plan is done, failed, under way."""
-
-    plan: Plan
-    stages: dict[str, Stage]
-    done: set[str]
-    cached: int
-    pending_cells: list[Cell]
-    finished_cells: int
-    failed: dict[str, StageFailure] = field(default_factory=dict)
-    failures: list[CellFailure] = field(default_factory=list)
-    tracebacks: list[str] = field(default_factory=list)
-    started_at: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    def remaining(self) -> list[Stage]:
-        """Return the stages neither done nor failed."""
-        return [stage for key, stage in self.stages.items() if key not in self.done and key not in self.failed]
-
-    def seconds_left(self, workers: int) -> float | None:
-        """Estimate what is left from the mean seconds of each kind of stage so far; None before the first."""
-        known = [second for seconds in self.seconds.values() for second in seconds]
-        if not known:
-            return None
-        overall = sum(known) / len(known)
-        total = 0.0
-        for stage in self.remaining():
-            seconds = self.seconds.get(stage.kind)
-            total += sum(seconds) / len(seconds) if seconds else overall
-        return total / workers
-
-
-def survey(plan: Plan, store: Store, results: Path) -> RunState:
-    """Return what a run would find: cells that have their record, stages that are stored."""
-    records = results / "records"
-    pending = [cell for cell in plan.cells if not _has_record(cell, records)]
-    stages = {stage.key: stage for cell in pending for stage in cell.stages()}
-    done = {key for key, stage in stages.items() if store.has(stage.kind, key)}
-    return RunState(plan, stages, done, len(done), pending, len(plan.cells) - len(pending))
-
-
-def _has_record(cell: Cell, records: Path) -> bool:
-    path = records / record_name(cell.name, cell.key)
-    if not path.is_file():
-        return False
-    try:
-        return read_record(path).key == cell.key
-    except StoreError:
-        return False
 
 
 class Runner:
@@ -117,6 +67,7 @@ class Runner:
         self.setting = setting
         self.watcher = watcher
         self._under_way: set[str] = set()
+        self._put_back: set[str] = set()
 
     def run(self) -> RunState:
         """Run what is pending. On an interruption the workers end at once and what is finished stays."""
@@ -127,8 +78,8 @@ class Runner:
             self._finish_cells()
             while state.pending_cells:
                 self._submit_ready()
-                for news in self.executor.wait():
-                    self._take(news)
+                for outcome in self.executor.wait(self._progressed):
+                    self._take(outcome)
                 self._finish_cells()
         except BaseException:
             self.executor.close(now=True)
@@ -144,23 +95,32 @@ class Runner:
             ready = all(source.key in self.state.done for _, source in stage.inputs)
             if ready and stage.key not in self._under_way:
                 self._under_way.add(stage.key)
-                self.state.started_at[stage.key] = time.monotonic()
+                self.state.started(stage)
+                self.watcher.stage_started(stage)
                 self.executor.submit(stage)
 
-    def _take(self, news: Outcome | Progress) -> None:
-        stage = self.state.stages[news.key]
-        if isinstance(news, Progress):
-            self.watcher.progressed(stage, news.done, news.total)
-            return
-        self._under_way.discard(news.key)
-        seconds = time.monotonic() - self.state.started_at.get(news.key, time.monotonic())
-        if news.failure is not None:
-            self._fail(stage, news.failure)
-            return
-        self.state.done.add(news.key)
-        self.state.seconds.setdefault(stage.kind, []).append(seconds)
-        self._announce("stage-finished", stage=stage.kind, key=stage.key, seconds=seconds)
+    def _take(self, outcome: Outcome) -> None:
+        stage = self.state.stages[outcome.key]
+        self._under_way.discard(outcome.key)
+        if outcome.failure is None:
+            seconds = self.state.finished(stage)
+            self._announce("stage-finished", stage=stage.kind, key=stage.key, seconds=seconds)
+        elif not self._inputs_put_back(stage):
+            self._fail(stage, outcome.failure)
         self.watcher.stage_finished(stage, self.state)
+
+    def _progressed(self, news: Progress) -> None:
+        self.state.shares[news.key] = news.done / max(news.total, 1)
+        self.watcher.progressed(self.state.stages[news.key], news.done, news.total)
+
+    def _inputs_put_back(self, stage: Stage) -> bool:
+        """Whether a stage failed for inputs that were found damaged and removed; then they are made again, once."""
+        lost = [source.key for _, source in stage.inputs if not self.store.has(source.kind, source.key)]
+        if not lost or stage.key in self._put_back:
+            return False
+        self._put_back.add(stage.key)
+        self.state.done.difference_update(lost)
+        return True
 
     def _fail(self, stage: Stage, failure: StageFailure) -> None:
         """Fail a stage and all that would read what it makes."""
@@ -180,20 +140,41 @@ class Runner:
                 state.pending_cells.remove(cell)
                 self._record_failure(cell, broken[0])
             elif all(key in state.done for key in stages):
-                state.pending_cells.remove(cell)
                 self._record(cell)
 
     def _record(self, cell: Cell) -> None:
         try:
             record = record_cell(cell, self.store, experiment=self.state.plan.experiment, setting=self.setting)
         except StoreError as error:
-            self._add_failure(cell, "record", StageFailure(f"{error}; run the spec again", error.exit_code, ""))
+            if not self._artifacts_put_back(cell):
+                self.state.pending_cells.remove(cell)
+                self._add_failure(cell, "record", StageFailure(str(error), error.exit_code, ""))
             return
-        write_record(self.results / "records", record)
+        self.state.pending_cells.remove(cell)
+        # First the failure: were it left beside a record, the table would show both.
         (self.results / "failures" / record_name(cell.name, cell.key)).unlink(missing_ok=True)
+        write_record(self.results / "records", record)
         self.state.finished_cells += 1
         self._announce("cell-finished", cell=cell.name.model_dump(), key=cell.key)
         self.watcher.cell_finished(record, self.state)
+
+    def _artifacts_put_back(self, cell: Cell) -> bool:
+        """Remove a cell's damaged artifacts, so that they are made again, once; whether there were any."""
+        damaged = [stage for stage in cell.stages() if not self._is_readable(stage)]
+        if not damaged or cell.key in self._put_back:
+            return False
+        self._put_back.add(cell.key)
+        for stage in damaged:
+            self.store.discard(stage.kind, stage.key)
+            self.state.done.discard(stage.key)
+        return True
+
+    def _is_readable(self, stage: Stage) -> bool:
+        try:
+            self.store.load_meta(stage.kind, stage.key)
+        except StoreError:
+            return False
+        return True
 
     def _record_failure(self, cell: Cell, stage: Stage) -> None:
         self._add_failure(cell, stage.kind, self.state.failed[stage.key])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.budget import Adaptation, Baseline
 from harness.catalogue import Normalization
 from harness.criteria import Objective, Select
-from harness.errors import SpecError
-from harness.validation import describe
+from harness.errors import SpecError, did_you_mean
+from harness.validation import KeyFaultError, alternatives, describe, parse, shown
 from harness.yamlio import read_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from harness.catalogue import Catalogue
     from harness.yamlio import Document
 
@@ -30,17 +33,41 @@ ControlName = Literal[
     "sham",
     "random-subset",
 ]
-ALL_CONTROLS: tuple[ControlName, ...] = (
-    "none",
-    "recalibrate-bn",
-    "finetune-target",
-    "finetune-source",
-    "curriculum",
-    "target-to-target",
-    "sham",
-    "random-subset",
-)
-WholeNumber = Annotated[int, Strict()]
+ALL_CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
+
+LONGEST_NAME = 80
+LARGEST_SEED = 2**32 - 1
+
+
+def _check_entry_name(name: str) -> str:
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise ValueError(f"expected 1 to {LONGEST_NAME} characters on one line")
+    return name
+
+
+def _check_experiment_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"expected at most {LONGEST_NAME} letters, digits, dots, dashes and underscores, the first a letter or digit"
+        )
+    return name
+
+
+def _check_validation(value: float) -> float:
+    if not (0 < value < 1 or (isinstance(value, int) and value >= 1)):
+        raise ValueError("expected a share between 0 and 1, or a whole number of samples")
+    return value
+
+
+def _check_seeds(seeds: list[int]) -> list[int]:
+    repeated = [seed for index, seed in enumerate(seeds) if seed in seeds[:index]]
+    if repeated:
+        raise ValueError(f"{repeated[0]} stands twice; keep one of them")
+    return seeds
+
+
+EntryName = Annotated[str, AfterValidator(_check_entry_name)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Section(BaseModel):
@@ -50,41 +77,54 @@ class Section(BaseModel):
 
 
 class Reference(BaseModel):
-    """A part of a spec that names a plugin; keys that are not its own are the plugin's options."""
+    """A part of a spec that names a plugin, by a mapping or by a bare name; keys that are not its own are its options.
+
+    ``sources`` are the keys of which exactly one is given; a bare name means the first.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
+
+    sources: ClassVar[tuple[str, ...]]
 
     @property
     def inline_options(self) -> dict[str, Any]:
         """The options written beside the reference's own keys."""
         return dict(self.model_extra or {})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {cls.sources[0]: value}
+        if not isinstance(value, dict):
+            raise ValueError("expected a name or a mapping")  # noqa: TRY004 (pydantic catches no TypeError)
+        given = [source for source in cls.sources if value.get(source) is not None]
+        if not given:
+            near = "".join([did_you_mean(key, cls.sources) for key in value if key not in cls.model_fields][:1])
+            raise ValueError(f"the key {alternatives(cls.sources)} is missing{near}")
+        if len(given) > 1:
+            raise KeyFaultError(given[1], f'stands beside "{given[0]}"; keep one of them')
+        return value
+
 
 class DatasetReference(Reference):
     """A data set: a card's name, a provider plugin, or a folder of images."""
 
+    sources: ClassVar = ("card", "provider", "image_folder")
+
     card: str | None = Field(None, description="A card of the registry; what a bare name means.")
     provider: str | None = Field(None, description="A data set plugin, without a card.")
     image_folder: Path | None = Field(None, description="A folder with train/<class>/* and test/<class>/*.")
-    name: str | None = Field(None, description="What the tables call it.")
+    name: EntryName | None = Field(None, description="What the tables call it.")
     normalization: Normalization | None = Field(
         None, description="Instead of the card's; computed from T without a card."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        return {"card": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.card, self.provider, self.image_folder)) != 1:
-            raise ValueError("expected exactly one of card, provider and image_folder")
-        return self
-
 
 class ModelReference(Reference):
     """A classifier: a card's name, an architecture plugin, or a function of one's own; with or without trained weights."""
+
+    sources: ClassVar = ("card", "architecture", "factory")
 
     card: str | None = Field(None, description="A card of the registry; what a bare name means.")
     architecture: str | None = Field(None, description="An architecture plugin, or a card's.")
@@ -92,31 +132,35 @@ class ModelReference(Reference):
         None, description='One\'s own function, "package.module:function", that returns a torch module.'
     )
     weights: Path | None = Field(None, description="A .safetensors, .pt, .pth or .th file.")
-    name: str | None = Field(None, description="What the tables call it.")
-    trained: Annotated[bool, Strict()] | None = Field(
+    name: EntryName | None = Field(None, description="What the tables call it.")
+    trained: bool | None = Field(
         None, description="Whether the fine-tuning of stage 1 is skipped; true where weights are given."
     )
-    image_size: Annotated[WholeNumber, Field(ge=1)] | None = Field(None, description="Images are resized to it.")
+    image_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images are resized to it.")
     normalization: Literal["imagenet", "dataset"] | Normalization | None = Field(
         None, description="imagenet, dataset, or mean and std per channel."
     )
 
-    @model_validator(mode="before")
+    @field_validator("factory")
     @classmethod
-    def _bare_name(cls, value: object) -> object:
-        return {"card": value} if isinstance(value, str) else value
+    def _module_and_function(cls, factory: str | None) -> str | None:
+        if factory is not None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", factory):
+            raise ValueError("expected package.module:function")
+        if factory is not None and ".py:" in factory:
+            raise ValueError("expected package.module:function, the module without .py")
+        return factory
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.card, self.architecture, self.factory)) != 1:
-            raise ValueError("expected exactly one of card, architecture and factory")
+    def _trained_by_something(self) -> Self:
         if self.trained and self.weights is None and self.factory is None:
-            raise ValueError("trained: true needs weights")
+            raise KeyFaultError("trained", "true needs weights; name their file, or leave trained out")
         return self
 
 
 class CorrectorReference(Reference):
     """A corrector: a preset's name, or an attack with an objective; a preset's options may be changed beside it."""
+
+    sources: ClassVar = ("preset", "attack")
 
     preset: str | None = Field(None, description="A preset of the registry; what a bare name means.")
     attack: str | None = Field(None, description="An attack plugin.")
@@ -125,69 +169,56 @@ class CorrectorReference(Reference):
     keep: Keep = Field(
         "corrected", description="T_a: the corrected samples, or all perturbed ones (the paper's BL-IST-A)."
     )
-    name: str | None = Field(None, description="What the tables call it.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        return {"preset": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.preset is None) == (self.attack is None):
-            raise ValueError("expected either preset or attack")
-        return self
+    name: EntryName | None = Field(None, description="What the tables call it.")
 
 
 class AdapterReference(Reference):
     """An adapter plugin, with its options beside it."""
 
-    adapter: str = Field(description="An adapter plugin; what a bare name means.")
-    name: str | None = Field(None, description="What the tables call it.")
+    sources: ClassVar = ("adapter",)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        return {"adapter": value} if isinstance(value, str) else value
+    adapter: str = Field(description="An adapter plugin; what a bare name means.")
+    name: EntryName | None = Field(None, description="What the tables call it.")
 
 
 class Experiment(Section):
     """A data set × models × correctors × adapters × seeds, with controls."""
 
-    name: str = Field(description="The experiment's name: letters, digits, dots, dashes; its results folder's too.")
+    name: Annotated[str, AfterValidator(_check_experiment_name)] = Field(
+        description="The experiment's name: letters, digits, dots, dashes; its results folder's too."
+    )
     description: str | None = Field(None, description="One sentence, for people.")
     dataset: DatasetReference = Field(description="A card's name, or a mapping.")
-    models: list[ModelReference] = Field(min_length=1, description="Classifiers: cards' names, or mappings.")
-    seeds: list[Annotated[WholeNumber, Field(ge=0)]] = Field(
+    models: list[ModelReference] = Field(min_length=1, description="A list of classifiers: cards' names, or mappings.")
+    seeds: Annotated[list[Seed], AfterValidator(_check_seeds)] = Field(
         [1, 2, 5], min_length=1, description="Every one is run and reported. The default is the paper's."
     )
-    validation: Annotated[Annotated[int, Strict()] | Annotated[float, Strict()], Field(gt=0)] = Field(
+    validation: Annotated[int | float, AfterValidator(_check_validation)] = Field(
         0.1,
         description="Training samples held out for validation: a share below 1, or a count (the paper: 5000 of 50000).",
     )
     baseline: Baseline = Field(default_factory=Baseline, description="Stage 1, for classifiers that come untrained.")
-    correctors: list[CorrectorReference] = Field(min_length=1, description="Presets' names, or mappings.")
-    adapters: list[AdapterReference] = Field(min_length=1, description="Adapters' names, or mappings.")
+    correctors: list[CorrectorReference] = Field(
+        min_length=1, description="A list of correctors: presets' names, or mappings."
+    )
+    adapters: list[AdapterReference] = Field(min_length=1, description="A list of adapters: names, or mappings.")
     controls: Literal["default", "none"] | list[ControlName] = Field(
         "default", description="The rival explanations: all of them, none (said aloud), or some."
     )
     adaptation: Adaptation = Field(
         default_factory=Adaptation, description="Stage 5's training loop, the same for all arms."
     )
-    attack_batch_size: Annotated[WholeNumber, Field(ge=1)] = Field(256, description="Images an attack gets at once.")
+    attack_batch_size: Annotated[int, Field(ge=1)] = Field(256, description="Images an attack gets at once.")
 
-    @model_validator(mode="after")
-    def _names_and_seeds(self) -> Self:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f'name: got "{self.name}", expected letters, digits, dots and dashes')
-        repeated = {seed for seed in self.seeds if self.seeds.count(seed) > 1}
-        if repeated:
-            raise ValueError(f"seeds: {min(repeated)} stands twice; keep one of them")
-        if isinstance(self.validation, float) and self.validation >= 1:
-            raise ValueError(
-                f"validation: got {self.validation:g}, expected a share below 1 or a whole number of samples"
-            )
-        return self
+    @field_validator("controls")
+    @classmethod
+    def _some_controls(cls, controls: str | list[ControlName]) -> str | list[ControlName]:
+        if not controls:
+            raise ValueError('is empty; write "controls: none" to go without')
+        repeated = [name for index, name in enumerate(controls) if name in controls[:index]]
+        if isinstance(controls, list) and repeated:
+            raise ValueError(f"{repeated[0]} stands twice; keep one of them")
+        return controls
 
     @property
     def control_names(self) -> tuple[ControlName, ...]:
@@ -197,38 +228,56 @@ class Experiment(Section):
         return () if self.controls == "none" else tuple(self.controls)
 
 
-class LoadedSpec(BaseModel):
-    """A validated experiment, with the document it came from."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A validated experiment, the document it came from, and the folder that its paths are taken from."""
 
     experiment: Experiment
-    document: Any
+    document: Document
     folder: Path
 
 
 def find_spec(name: str, catalogue: Catalogue) -> Path:
     """Return the file that ``name`` means: a path, or an experiment of the registry."""
+    if not name.endswith((".yaml", ".yml")) and "/" not in name:
+        if name not in catalogue.paths("experiments") and _is(Path.is_file, beside := Path(f"{name}.yaml")):
+            raise SpecError(f'unknown experiment {shown(name)}; did you mean the file "{beside}"?')
+        return catalogue.experiment(name)
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or "/" in name:
-        if path.is_file():
-            return path
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise SpecError(f'{name}: {what}; expected a YAML file or a name from "harness experiments"')
-    return catalogue.experiment(name)
+    if not _is(Path.is_file, path):
+        what = "is a folder" if _is(Path.is_dir, path) else "does not exist"
+        given = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+        raise SpecError(f'{given}: {what}; expected a YAML file or a name from "harness experiments"')
+    return path
+
+
+def _is(what: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return what(path)
+    except OSError:  # a name that is too long
+        return False
 
 
 def load_spec(path: Path) -> LoadedSpec:
     """Read and validate a spec. Raises ``SpecError`` that lists every finding with file:line:column."""
     document = read_yaml(path)
-    if not isinstance(document.data, dict):
-        raise SpecError(f"{document.name}:1:1: expected a mapping with name, dataset, models, correctors and adapters")
-    return LoadedSpec(experiment=validate(document), document=document, folder=path.parent)
+    return LoadedSpec(validate(document), document, path.parent)
 
 
 def validate(document: Document) -> Experiment:
-    """Validate a document's data as an experiment."""
+    """Validate a document's data as an experiment. Raises ``SpecError`` that lists every finding."""
+    if not isinstance(document.data, dict):
+        got = "is empty;" if document.data is None else f"got {shown(document.data)},"
+        required = _listed([name for name, field in Experiment.model_fields.items() if field.is_required()])
+        raise SpecError(
+            f'{document.where(())}: {got} expected a mapping with {required}. See "harness experiments" for examples.'
+        )
     try:
-        return Experiment.model_validate(document.data)
+        return parse(Experiment, document.data)
     except ValidationError as error:
-        raise SpecError("\n".join(describe(error, document, (), model=Experiment))) from error
+        findings = describe(error, document, (), model=Experiment)
+        raise SpecError("\n".join(finding.text for finding in findings)) from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

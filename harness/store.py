@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -43,8 +44,16 @@ def content_key(*parts: object) -> str:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a reader sees the old content or the new, whatever happens in between.
+
+    Raises ``StoreError`` where it cannot be written.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_and_rename(path, data)
+
+
+def _write_and_rename(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -75,21 +84,15 @@ class Store:
     def save(self, stage: str, key: str, artifact: Artifact) -> None:
         """Store a finished artifact; one that another process stored meanwhile is left as it is."""
         target = self.folder(stage, key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{key[:8]}."))
-        try:
-            _write_artifact(temporary, artifact)
+        with _writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{key[:8]}."))
             try:
-                temporary.rename(target)
-            except OSError:
-                if not (target / META).is_file():
-                    raise
-        except OSError as error:
-            raise StoreError(
-                f"{target}: cannot be written ({error.strerror}); free some space or choose another folder with --store"
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                temporary.chmod(0o755)
+                _write_artifact(temporary, artifact)
+                _rename_unless_there(temporary, target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
 
     def load(self, stage: str, key: str) -> Artifact:
         """Read an artifact. Raises ``CorruptArtifactError`` when a checksum does not fit."""
@@ -140,9 +143,10 @@ class Partial:
         from safetensors.torch import save
 
         self._last = time.monotonic()
-        tensors = save({key: value.contiguous() for key, value in artifact.tensors.items()})
-        header = {"meta": artifact.meta, "times": artifact.times, "sha256": hashlib.sha256(tensors).hexdigest()}
-        atomic_write(self.folder / f"{name}.checkpoint", json.dumps(header).encode() + b"\n" + tensors)
+        fields = {"meta": artifact.meta, "times": artifact.times}
+        body = json.dumps(fields).encode() + b"\n" + save(_separate(artifact.tensors))
+        digest = hashlib.sha256(body).hexdigest()
+        atomic_write(self.folder / f"{name}.checkpoint", digest.encode() + b"\n" + body)
 
     def load(self, name: str) -> Artifact | None:
         """Read a checkpoint; None where there is none or it is damaged."""
@@ -151,13 +155,11 @@ class Partial:
         path = self.folder / f"{name}.checkpoint"
         if not path.is_file():
             return None
-        header, _, tensors = path.read_bytes().partition(b"\n")
-        try:
-            fields = json.loads(header)
-        except ValueError:
+        digest, _, body = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != digest:
             return None
-        if hashlib.sha256(tensors).hexdigest() != fields["sha256"]:
-            return None
+        header, _, tensors = body.partition(b"\n")
+        fields = json.loads(header)
         return Artifact(load(tensors), fields["meta"], fields["times"])
 
     def clear(self) -> None:
@@ -171,12 +173,46 @@ def _write_artifact(folder: Path, artifact: Artifact) -> None:
     digests = {}
     if artifact.tensors:
         path = folder / TENSORS
-        save_file({key: value.contiguous().cpu() for key, value in artifact.tensors.items()}, path)
+        save_file(_separate(artifact.tensors), path)
         digests[TENSORS] = _sha256(path)
     body = {"meta": artifact.meta, "times": artifact.times, "sha256": digests}
     text = json.dumps(body, indent=1, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    (folder / META).write_text(f"{digest}\n{text}\n")
+    (folder / META).write_bytes(f"{digest}\n{text}\n".encode())
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors on the CPU, each with memory of its own: safetensors refuses tied weights."""
+    seen: set[int] = set()
+    separate: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        here = tensor.contiguous().cpu()
+        separate[name] = here.clone() if (memory := here.untyped_storage().data_ptr()) in seen else here
+        seen.add(memory)
+    return separate
+
+
+def _rename_unless_there(temporary: Path, target: Path) -> None:
+    """Move a finished folder into place; leave a finished one that is there, replace the rest of a removed one."""
+    try:
+        temporary.rename(target)
+    except OSError:
+        if (target / META).is_file():
+            return
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell which file or folder cannot be written, and why."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from error
 
 
 def _read_artifact(folder: Path) -> Artifact:
@@ -194,10 +230,10 @@ def _read_artifact(folder: Path) -> Artifact:
 
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
-        digest, _, text = (folder / META).read_text().partition("\n")
+        digest, _, text = (folder / META).read_bytes().partition(b"\n")
     except OSError as error:
         raise CorruptArtifactError(f"{folder}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(text.rstrip("\n").encode()).hexdigest() != digest:
+    if hashlib.sha256(text.removesuffix(b"\n")).hexdigest().encode() != digest:
         raise CorruptArtifactError(f"{folder / META}: its checksum does not fit")
     body: dict[str, Any] = json.loads(text)
     return body

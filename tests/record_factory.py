@@ -8,6 +8,7 @@ from harness.records import (
     CellFailure,
     CellName,
     CellRecord,
+    Checkpoint,
     Comparable,
     Correction,
     Losses,
@@ -16,6 +17,7 @@ from harness.records import (
 
 EXAMPLES = 200
 BASELINE = 0.5
+NO_ATTACK = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm")) | {"forward": 0, "backward": 0}
 
 
 def make_record(
@@ -36,10 +38,14 @@ def make_record(
     warnings=(),
     key=None,
     comparable=None,
+    work=None,
+    history=(),
+    times=None,
 ):
     """A record whose test accuracy is ``test``: the first ``test`` of 200 examples are right, unless told otherwise.
 
-    ``corrected`` (None: no corrector) of ``wrong`` samples; ``comparable``: fields to change, ``key`` among them.
+    ``corrected`` (None: no corrector) of ``wrong`` samples; ``comparable`` and ``work``: fields to change, ``key`` among the
+    former's; ``history``: the diagnostics of each checkpoint, whose losses are a tenth of them.
     """
     cell = CellName(model=model, corrector=corrector, adapter=adapter, control=control, seed=seed)
     right = round(test * EXAMPLES)
@@ -49,11 +55,11 @@ def make_record(
         cell=cell,
         comparable=make_comparable(**{"model": model} | (comparable or {})),
         counts={"train": 80, "validation": 20, "test": EXAMPLES},
-        correction=None if corrected is None else make_correction(corrected, wrong, options or {}, flags),
+        correction=None if corrected is None else make_correction(corrected, wrong, options or {}, flags, **work or {}),
         accuracy=Accuracies(source=source, train=0.9, valid=test, test=test),
         baseline=Accuracies(source=None, train=0.8, valid=baseline, test=baseline),
         loss=Losses(target=0.25, source=None if source is None else 0.125),
-        adaptation=Adaptation(adapter=adapter, options={}, steps=10, best_step=5, history=[]),
+        adaptation=Adaptation(adapter=adapter, options={}, steps=10, best_step=5, history=make_history(history)),
         test=TestPredictions(
             labels=[0] * EXAMPLES,
             predictions=predictions or [0] * right + [1] * (EXAMPLES - right),
@@ -61,8 +67,18 @@ def make_record(
         warnings=list(warnings),
         versions={},
         environment={},
-        times={},
+        times=times or {},
     )
+
+
+def method(test, seed=1, **changes):
+    """A record of the corrector "vbi" with Deep CORAL."""
+    return make_record(**{"corrector": "vbi", "corrected": 3, "test": test, "seed": seed} | changes)
+
+
+def control(name, test, seed=1, **changes):
+    """A control's record."""
+    return make_record(control=name, test=test, seed=seed, **changes)
 
 
 def make_comparable(**changes):
@@ -80,22 +96,32 @@ def make_comparable(**changes):
     return Comparable(**fields | changes)
 
 
-def make_correction(corrected, wrong, options, flags):
-    return Correction(
-        attack="bim",
-        objective="toward-true",
-        select="first-hit",
-        options=options,
-        wrong=wrong,
-        corrected=corrected,
-        kept=corrected,
-        norm="linf",
-        median_norm=0.01 if corrected else None,
-        survived={"uint8": corrected},
-        forward=100,
-        backward=50,
-        flags=list(flags),
-    )
+def make_correction(corrected, wrong, options, flags, **changes):
+    fields = {
+        "attack": "bim",
+        "objective": "toward-true",
+        "select": "first-hit",
+        "options": options,
+        "wrong": wrong,
+        "corrected": corrected,
+        "kept": corrected,
+        "norm": "linf",
+        "median_norm": 0.01 if corrected else None,
+        "survived": {"uint8": corrected},
+        "forward": 100,
+        "backward": 50,
+        "flags": list(flags),
+    }
+    return Correction(**fields | changes)
+
+
+def make_history(diagnostics):
+    return [
+        Checkpoint(
+            step=step, valid=0.5, diagnostics=figures, losses={name: value / 10 for name, value in figures.items()}
+        )
+        for step, figures in enumerate(diagnostics, 1)
+    ]
 
 
 def make_failure(*, model="net", corrector="ll", adapter="deep-coral", control=None, seed=1, reason="out of memory"):
@@ -126,6 +152,7 @@ def make_matrix(seeds=(1, 2, 5)):
             test=0.5 + 0.01 * order + gain + (0.005 * (row * (row + order) % 3) if gain else 0.0),
             baseline=0.5 + 0.01 * order,
             corrected=_corrected(control, corrector),
+            work=NO_ATTACK if control == "curriculum" else None,
             source=None if control in {"none", "recalibrate-bn", "finetune-target"} else 1.0,
         )
         for order, seed in enumerate(seeds)

@@ -51,7 +51,7 @@ def test_every_architecture_has_a_card_whose_numbers_are_true(name):
         "options",
         "parameters",
     }
-    assert card["architecture"] == name
+    assert card["architecture"] == f"classifiers/{name}"
     declared = architecture(name, **card["options"])
     assert card.get("image_size") == declared.default_image_size
     assert card.get("normalization") == declared.default_normalization

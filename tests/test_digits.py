@@ -80,8 +80,8 @@ def test_digits_card_states_the_training_splits_mean_and_deviation(digits):
 @pytest.mark.parametrize("name", CARD_NAMES)
 def test_cards_name_a_provider_of_this_package_and_agree_with_themselves(name):
     content = card(name)
-    assert content["provider"] == name
-    assert content["provider"] in harness_datasets()
+    assert content["provider"] == f"datasets/{name}"
+    assert name in harness_datasets()
     assert "http" in content["source"]
     for values in content["normalization"].values():
         assert len(values) == content["channels"]

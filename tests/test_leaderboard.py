@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from record_factory import EXAMPLES, make_failure, make_matrix, make_record
+from record_factory import EXAMPLES, control, make_failure, make_matrix, make_record, method
 
 from harness.errors import StoreError
 from harness.leaderboard import build, summaries, verdicts
@@ -12,14 +12,6 @@ from harness.leaderboard import build, summaries, verdicts
 def rows_of(records, failures=()):
     (table,) = build(records, failures)
     return {row.key.label: row for row in table.rows}
-
-
-def method(test, seed=1, **changes):
-    return make_record(**{"corrector": "vbi", "corrected": 3, "test": test, "seed": seed} | changes)
-
-
-def control(name, test, seed=1, **changes):
-    return make_record(control=name, test=test, seed=seed, **changes)
 
 
 def claim(records, name, label="vbi + deep-coral"):

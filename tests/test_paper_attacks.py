@@ -228,14 +228,14 @@ def test_the_paper_has_eight_correctors():
 def test_each_preset_names_a_real_attack_and_valid_options(name):
     card = cards()[name]
     assert set(card) == {"description", "source", "attack", "objective", "select", "options"}
-    module, kind = harness_paper.harness_attacks()[card["attack"]].split(":")
+    module, kind = harness_paper.harness_attacks()[card["attack"].removeprefix("paper/")].split(":")
     getattr(import_module(module), kind).options_type(**card["options"])
     assert card["objective"] in OBJECTIVES
     assert card["select"] in SELECTS
 
 
 def test_the_presets_follow_the_papers_equations():
-    found = {name: (card["attack"], card["objective"]) for name, card in cards().items() if card["attack"]}
+    found = {name: (card["attack"].removeprefix("paper/"), card["objective"]) for name, card in cards().items() if card["attack"]}
     assert found["bi"] == ("bim", "away-from-true")
     assert found["bih"] == ("bim", "away-from-predicted")
     assert found["vbi"] == found["vbi-iter1"] == ("bim", "toward-true")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from harness import __version__
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,20 @@ COMMANDS = {
 INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that names the nearest command for a misspelt one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command. Fails with the nearest name."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f'No such command "{args[0]}"{did_you_mean(args[0], known)}')
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(SuggestingGroup):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,16 +59,6 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return cast("click.Command", import_module(f"harness.cli.{cmd_name}").command)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest the nearest command for a misspelt one."""
-        from harness.errors import did_you_mean
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f'No such command "{args[0]}"{did_you_mean(args[0], COMMANDS)}')
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -87,29 +91,36 @@ def _exit_code(arguments: list[str]) -> int:
     arguments = (["--debug"] if debug else []) + [argument for argument in arguments if argument != "--debug"]
     try:
         result: Any = cli.main(arguments, prog_name="harness", standalone_mode=False)
+        # While it can still be handled: at the interpreter's end a reader that went away makes a traceback.
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; what was finished is kept, the same command goes on from there", err=True)
+        click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`harness … | head`); nothing is wrong with what we did.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except HarnessError as error:
-        if debug:
-            raise
+    except (BrokenPipeError, SystemExit):  # click and rich exit where the pipe is broken; nothing else does
+        return _without_a_reader()
+    except Exception as error:  # noqa: BLE001 (no traceback reaches a user who did not ask for it)
+        return _explained(error, debug=debug)
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, HarnessError):
         click.echo(f"harness: {error}", err=True)
         return error.exit_code
-    except Exception as error:
-        if debug:
-            raise
-        text = " ".join(str(error).split())
-        click.echo(
-            f"harness: unexpected {type(error).__name__}: {text}; run it again with --debug and report it", err=True
-        )
-        return 1
-    return result if isinstance(result, int) else 0
+    text = " ".join(str(error).split())
+    advice = "" if debug else "; run it again with --debug and report it"
+    click.echo(f"harness: unexpected {type(error).__name__}: {text}{advice}", err=True)
+    return 1
+
+
+def _without_a_reader() -> int:
+    """End in silence: who read our output went away (`harness … | head`), and nothing is wrong with what we did."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -14,16 +15,31 @@ from harness.cli.options import json_option, launch_options, run_options
 @run_options
 @json_option
 def command(suite: str, *, as_json: bool, **options: Any) -> int:
-    """Run the experiments of a suite one after the other; SUITE is a name from `harness experiments`."""
+    """Run the experiments of a suite one after the other; SUITE is a name from `harness experiments`.
+
+    One that cannot be run, for want of its data for instance, is said and skipped; the exit code is the first one's that failed.
+    """
     from harness.catalogue import Catalogue
-    from harness.cli.run import run_one, show_tables
+    from harness.cli.run import run_one, show_tables, tables_as_json
+    from harness.errors import HarnessError
     from harness.manager import Manager
 
     launched = launch_options(**options)
-    experiments = Catalogue(Manager.discover().catalogues()).suite(suite).experiments
-    failed = 0
-    for experiment in experiments:
-        prepared, state = run_one(experiment, launched)
-        show_tables(prepared, as_json=as_json)
-        failed += len(state.failures)
-    return 1 if failed else 0
+    codes, tables, skipped = [], [], []
+    for experiment in Catalogue(Manager.discover().catalogues()).suite(suite).experiments:
+        try:
+            prepared, state = run_one(experiment, launched)
+        except HarnessError as error:
+            click.echo(f"harness: {experiment}: {error}", err=True)
+            codes.append(error.exit_code)
+            skipped.append({"experiment": experiment, "reason": str(error), "exit_code": error.exit_code})
+            continue
+        codes.append(1 if state.failures else 0)
+        if as_json:
+            tables.append(tables_as_json(prepared))
+        else:
+            show_tables(prepared)
+    if as_json:
+        result = {"version": 1, "suite": suite, "experiments": tables, "skipped": skipped}
+        click.echo(json.dumps(result, ensure_ascii=False))
+    return next((code for code in codes if code), 0)

@@ -40,7 +40,8 @@ def _rows(argument: str) -> dict[tuple[str, str], BySeed]:
     folder, _, label = argument.partition("#")
     records = read_records(Path(folder) / "records")
     if not records:
-        raise UsageError(f'{folder}: holds no records; expected a results folder made by "harness run"')
+        what = "holds no records" if Path(folder).is_dir() else "is no folder"
+        raise UsageError(f'{folder}: {what}; expected a results folder made by "harness run"')
     return choose(records, label, where=folder) if label else rows_of(records)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.launch import Prepared
-    from harness.runner import RunState
+    from harness.run_state import RunState
     from harness.stages.jobs import StageKind
 
 ORDER: tuple[StageKind, ...] = ("baseline", "split", "correct", "sham", "adapt", "evaluate")

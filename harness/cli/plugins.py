@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli import SuggestingGroup
 from harness.cli.listing import show_list
 from harness.cli.options import json_option
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from harness.manager import Kind, Manager, PluginName
 
 
-@click.group(name="plugins")
+@click.group(name="plugins", cls=SuggestingGroup)
 def command() -> None:
     """List the installed plugins, or show one with its options."""
 
@@ -60,7 +61,7 @@ def show(name: str, *, as_json: bool) -> None:
     plugin = _find(manager, name)
     details = _details(manager, plugin)
     if as_json:
-        click.echo(json.dumps({"version": 1, **details}, ensure_ascii=False))
+        click.echo(json.dumps({"version": 1, "plugin": details}, ensure_ascii=False))
         return
     click.echo(f"{plugin.qualified}: {plugin.kind} of {plugin.distribution} {plugin.version}, {plugin.target}\n")
     click.echo(details["description"] + "\n")

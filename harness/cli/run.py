@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli import INTERRUPTED
 from harness.cli.options import json_option, launch_options, run_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.launch import Options, Prepared
-    from harness.runner import RunState
+    from harness.run_state import RunState
 
 
 @click.command(name="run")
@@ -28,7 +34,10 @@ def command(spec: str, *, dry_run: bool, as_json: bool, **options: Any) -> int:
     if dry_run:
         return show_plan(spec, launched, as_json=as_json)
     prepared, state = run_one(spec, launched)
-    show_tables(prepared, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps(tables_as_json(prepared), ensure_ascii=False))
+    else:
+        show_tables(prepared)
     return 1 if state.failures else 0
 
 
@@ -42,23 +51,30 @@ def run_one(spec: str, options: Options) -> tuple[Prepared, RunState]:
     try:
         with _terminated_as_interrupted():
             state = run(prepared, watcher, checkpoint_seconds=options.checkpoint_seconds)
+    except KeyboardInterrupt:
+        watcher.close()
+        click.echo("\ninterrupted; what was finished is kept, the same command goes on from there", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         watcher.close()
     _say_where(prepared, state)
     return prepared, state
 
 
-def show_tables(prepared: Prepared, *, as_json: bool) -> None:
+def show_tables(prepared: Prepared) -> None:
     """Print the leaderboard on stdout."""
     from harness.launch import tables_of
-    from harness.report.json_table import to_json
     from harness.report.terminal import make_console, render
 
-    tables = tables_of(prepared.results)
-    if as_json:
-        click.echo(json.dumps({"experiment": prepared.plan.experiment, **to_json(tables)}, ensure_ascii=False))
-    else:
-        render(tables, make_console())
+    render(tables_of(prepared.results), make_console())
+
+
+def tables_as_json(prepared: Prepared) -> dict[str, Any]:
+    """Return the leaderboard as a versioned object."""
+    from harness.launch import tables_of
+    from harness.report.json_table import to_json
+
+    return {"experiment": prepared.plan.experiment, **to_json(tables_of(prepared.results))}
 
 
 def show_plan(spec: str, options: Options, *, as_json: bool) -> int:
@@ -66,7 +82,7 @@ def show_plan(spec: str, options: Options, *, as_json: bool) -> int:
     from harness.cli.planning import plan_as_json, render_plan
     from harness.launch import prepare
     from harness.report.terminal import make_console
-    from harness.runner import survey
+    from harness.run_state import survey
 
     prepared = prepare(spec, options)
     state = survey(prepared.plan, prepared.store, prepared.results)
@@ -80,30 +96,26 @@ def show_plan(spec: str, options: Options, *, as_json: bool) -> int:
 def _say_where(prepared: Prepared, state: RunState) -> None:
     import os
 
-    from harness.cli.watching import cell_label
-
-    for failure in state.failures:
-        click.echo(f"failed: {cell_label(failure.cell)}, in {failure.stage}: {failure.reason}", err=True)
+    if state.failures:
+        click.echo(f"{len(state.failures)} cells failed; their reasons are in {prepared.results}/failures/", err=True)
     if os.environ.get("HARNESS_DEBUG") or click.get_current_context().find_root().params.get("debug"):
         for text in state.tracebacks:
             click.echo(text, err=True)
     click.echo(f"{prepared.results}: leaderboard.md, .csv, .json, report.html, records/", err=True)
 
 
-def _terminated_as_interrupted() -> Any:
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
     """End on SIGTERM as on Ctrl-C: workers stopped, finished work kept."""
-    import signal
-    from contextlib import contextmanager
 
-    @contextmanager
-    def handled() -> Any:
-        def stop(_number: int, _frame: Any) -> None:
-            raise KeyboardInterrupt
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
 
-        before = signal.signal(signal.SIGTERM, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    return handled()
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,14 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
+    from rich.progress import Task, TaskID
+
     from harness.records import CellFailure, CellName, CellRecord
-    from harness.runner import RunState, Watcher
+    from harness.run_state import RunState
+    from harness.runner import Watcher
     from harness.stages.stage import Stage
 
 
@@ -41,8 +45,11 @@ class LineWatcher:
             f"{state.plan.experiment}: {total} cells, {pending} to do in {stages} stages, {state.cached} stages stored"
         )
 
-    def progressed(self, stage: Stage, done: int, total: int) -> None:
+    def stage_started(self, stage: Stage) -> None:
         """Say nothing: a line a cell is enough."""
+
+    def progressed(self, stage: Stage, done: int, total: int) -> None:
+        """Say nothing."""
 
     def stage_finished(self, stage: Stage, state: RunState) -> None:
         """Say nothing."""
@@ -66,62 +73,87 @@ class LineWatcher:
 
     def _left(self, state: RunState) -> str:
         seconds = state.seconds_left(self.workers)
-        return f", about {duration(seconds)} left" if seconds and state.remaining() else ""
+        return f", ~{roughly(seconds)} left" if seconds and state.pending_cells else ""
 
     def _say(self, text: str) -> None:
         self.console.print(Text(text))
 
 
 class BarWatcher(LineWatcher):
-    """A bar for the cells and one for each stage under way."""
+    """A bar for the cells, and one line a worker for the stage it is at: lines that stay where they are do not flicker."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(ratio=4, no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=3)),
+            _NoteColumn(table_column=Column(ratio=4, no_wrap=True)),
             console=self.console,
             transient=True,
+            expand=True,
         )
         self._all: TaskID | None = None
-        self._stages: dict[str, TaskID] = {}
+        self._free: list[TaskID] = []
+        self._lines: dict[str, TaskID] = {}
 
     def started(self, state: RunState) -> None:
         """Open the bars."""
         super().started(state)
-        self._all = self._bars.add_task(state.plan.experiment, total=len(state.plan.cells), note="")
+        cells = len(state.plan.cells)
+        self._all = self._bars.add_task(state.plan.experiment, total=cells, note=lambda: self._note(state))
+        self._free = [self._bars.add_task("", total=1, note=str, visible=False) for _ in range(self.workers)]
+        self._move(state)
         self._bars.start()
-        self._refresh(state)
+
+    def stage_started(self, stage: Stage) -> None:
+        """Give a stage a free line."""
+        if self._free:
+            line = self._lines[stage.key] = self._free.pop(0)
+            self._bars.update(line, description=f"  {stage_label(stage)}", completed=0, total=1, visible=True)
 
     def progressed(self, stage: Stage, done: int, total: int) -> None:
         """Move a stage's bar."""
-        if stage.key not in self._stages:
-            self._stages[stage.key] = self._bars.add_task(f"  {stage_label(stage)}", total=total, note="")
-        self._bars.update(self._stages[stage.key], completed=done, total=total)
+        line = self._lines.get(stage.key)
+        if line is not None:
+            self._bars.update(line, completed=done, total=total)
 
     def stage_finished(self, stage: Stage, state: RunState) -> None:
-        """Close a stage's bar."""
-        bar = self._stages.pop(stage.key, None)
-        if bar is not None:
-            self._bars.remove_task(bar)
-        self._refresh(state)
+        """Free a stage's line for the next."""
+        line = self._lines.pop(stage.key, None)
+        if line is not None:
+            self._free.insert(0, line)
+            self._bars.update(line, description="", completed=0, total=1)
+        self._move(state)
 
     def cell_finished(self, record: CellRecord, state: RunState) -> None:
         """Move the cells' bar."""
         del record
-        self._refresh(state)
+        self._move(state)
+
+    def cell_failed(self, failure: CellFailure, state: RunState) -> None:
+        """Say why, above the bars."""
+        super().cell_failed(failure, state)
+        self._move(state)
 
     def close(self) -> None:
         """Take the bars away."""
         self._bars.stop()
 
-    def _refresh(self, state: RunState) -> None:
-        if self._all is None:
-            return
+    def _move(self, state: RunState) -> None:
+        if self._all is not None:
+            self._bars.update(self._all, completed=state.finished_cells + len(state.failures))
+
+    def _note(self, state: RunState) -> str:
         done = state.finished_cells + len(state.failures)
-        note = f"{done}/{len(state.plan.cells)} cells, {duration(time.monotonic() - self._start)}{self._left(state)}"
-        self._bars.update(self._all, completed=done, note=note)
+        # The seconds so far come last: on a narrow terminal they are cut off, the estimate is not.
+        return f"{done}/{len(state.plan.cells)}{self._left(state)}, {duration(time.monotonic() - self._start)} so far"
+
+
+class _NoteColumn(ProgressColumn):
+    """What a task says of itself, asked anew whenever it is drawn, so that seconds tick."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"](), overflow="ellipsis")
 
 
 def cell_label(cell: CellName) -> str:
@@ -148,6 +180,16 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min"
+
+
+def roughly(seconds: float) -> str:
+    """Write an estimate no finer than it is: 10 s, 40 s, 5 min, 2 h 10 min."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    hours, tens = divmod(round(seconds / 600), 6)
+    return f"{hours} h {10 * tens:02} min"
 
 
 def _is_a_watcher(watcher: LineWatcher) -> Watcher:

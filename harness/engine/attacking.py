@@ -5,6 +5,8 @@ The attack gets a frozen twin of the classifier, so whatever it does cannot reac
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,20 +16,19 @@ from harness.criteria import correction_criterion
 from harness.engine.folding import attack_ready
 from harness.engine.networks import state_version
 from harness.engine.norms import per_sample_norm
-from harness.engine.observing import Iterates, ObservedClassifier, Observer, PassCount
+from harness.engine.observing import Iterates, ObservedClassifier, Observer, PassCount, ThreatModel
 from harness.engine.prediction import labelled_true
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
 from harness.errors import ContractError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from harness.contract import Attack, Options
     from harness.criteria import LabelCriterion, Objective, Select
     from harness.engine.networks import PixelClassifier
-
-BOUNDS_TOLERANCE = 1e-5
-EPS_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Corrector:
         self.seed = seed
         self._twin = attack_ready(network)
         self._version = state_version(self._twin)
+        eps = getattr(attack.options, "eps", None)
+        self._threat = ThreatModel(attack.capabilities.norm, network.bounds, eps)
 
     def correct(self, images: Tensor, labels: Tensor, samples: Tensor) -> BatchCorrection:
         """Attack wrongly classified images (N, C, H, W) with true labels (N,) on the classifier's device.
@@ -69,7 +72,7 @@ class Corrector:
         """
         passes = PassCount()
         criterion = self._criterion(images, labels, passes)
-        iterates = Iterates(images, criterion, select=self.select, norm=self.attack.capabilities.norm)
+        iterates = Iterates(images, criterion, select=self.select, threat=self._threat)
         perturbed = self._run(images, criterion, samples, Observer(passes, iterates))
         met = labelled_true(self.network, perturbed, labels).to(images.device)
         chosen = iterates.finish(perturbed, met)
@@ -93,7 +96,8 @@ class Corrector:
         classifier = ObservedClassifier(self._twin, observer)
         self.attack.random = PerSampleStreams.of(samples, seed=self.seed, device=images.device)
         given = images.clone()
-        with isolated_generators(derive_seed(self.seed, "batch", int(samples[0]), len(samples))):
+        seed = derive_seed(self.seed, "batch", int(samples[0]), len(samples))
+        with isolated_generators(seed), _settings_kept():
             perturbed = self.attack.run(classifier, given, criterion)
         self._check_inputs(given, images)
         self._check_state()
@@ -126,22 +130,33 @@ class Corrector:
         perturbed = perturbed.detach().to(images.device)
         if not bool(torch.isfinite(perturbed).all()):
             self._fail("returned pixels that are not finite", "check its step for a division by zero")
-        low, high = self._twin.bounds
-        lowest, highest = float(perturbed.min()), float(perturbed.max())
-        if lowest < low - BOUNDS_TOLERANCE or highest > high + BOUNDS_TOLERANCE:
+        low, high = self._threat.bounds
+        if not bool(self._threat.within_bounds(perturbed).all()):
+            lowest, highest = float(perturbed.min()), float(perturbed.max())
             self._fail(f"returned pixels in [{lowest:.6g}, {highest:.6g}]", f"expected them in [{low:g}, {high:g}]")
         perturbed = perturbed.clamp(low, high)
         self._check_eps(perturbed, images)
         return perturbed
 
     def _check_eps(self, perturbed: Tensor, images: Tensor) -> None:
-        eps = getattr(self.attack.options, "eps", None)
-        if eps is None or len(images) == 0:
+        threat = self._threat
+        if threat.eps is None:
             return
-        norm = self.attack.capabilities.norm
-        largest = float(per_sample_norm(perturbed - images, norm).max())
-        if largest > eps * (1 + EPS_TOLERANCE) + EPS_TOLERANCE:
-            self._fail(f"moved a sample by {largest:.6g} in {norm}", f"its eps is {eps:.6g}")
+        largest = float(per_sample_norm(perturbed - images, threat.norm).max())
+        if largest > threat.largest_norm:
+            self._fail(f"moved a sample by {largest:.6g} in {threat.norm}", f"its eps is {threat.eps:.6g}")
 
     def _fail(self, what: str, expected: str) -> NoReturn:
         raise ContractError(f'attack "{self.name}" {what}; {expected}')
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Put back what libraries change for the whole process: the gradient mode and the trace function."""
+    traced, gradients = sys.gettrace(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(gradients)
+        if sys.gettrace() is not traced:
+            sys.settrace(traced)

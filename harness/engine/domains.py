@@ -59,14 +59,13 @@ class TwoDomainForward:
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     """Normalize with the batch's statistics, but do not let them enter the running ones."""
     layers = [layer for layer in _batch_norms(network) if layer.track_running_stats]
-    momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0
+        layer.track_running_stats = False
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for layer in layers:
+            layer.track_running_stats = True
 
 
 def batch_of(images: Tensor, labels: Tensor | None, outputs: Outputs | None) -> Batch:

@@ -40,6 +40,7 @@ def _folded(net: nn.Module) -> nn.Module | None:
         return None
     for node, convolution, batch_norm in pairs:
         _replace(graph_module, node, convolution, batch_norm)
+    graph_module.delete_all_unused_submodules()
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module.eval()
@@ -50,16 +51,21 @@ def _convolution_before(
 ) -> tuple[fx.Node, nn.Conv2d, nn.BatchNorm2d] | None:
     from torch import fx
 
-    if node.op != "call_module" or not isinstance(batch_norm := modules[str(node.target)], nn.BatchNorm2d):
+    if node.op != "call_module" or type(batch_norm := modules[str(node.target)]) is not nn.BatchNorm2d:
         return None
     source = node.args[0]
     if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
         return None
     convolution = modules[str(source.target)]
-    if not isinstance(convolution, nn.Conv2d) or batch_norm.running_mean is None:
+    # A subclass (a parametrized weight) or a hook (weight norm's old form) makes the weight anew at each call.
+    if type(convolution) is not nn.Conv2d or batch_norm.running_mean is None or _hooked(convolution, batch_norm):
         return None
     shared = sum(other.op == "call_module" and other.target == source.target for other in node.graph.nodes) > 1
     return None if shared else (node, convolution, batch_norm)
+
+
+def _hooked(*modules: nn.Module) -> bool:
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)  # noqa: SLF001 (no other way to ask)
 
 
 def _replace(graph_module: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, batch_norm: nn.BatchNorm2d) -> None:

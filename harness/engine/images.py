@@ -62,7 +62,7 @@ class ImageSet:
         return images, self.all_labels[rows].to(self.device, non_blocking=True)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images, labels) in the order of ``rows``; no batch has a single sample unless the set has."""
+        """Yield (images, labels) in the order of ``rows``: even batches, as ``even_batches`` splits."""
         for rows in even_batches(self.rows, batch_size):
             yield self.gather(rows)
 
@@ -77,7 +77,10 @@ def to_pixels(stored: Tensor, image_size: int) -> Tensor:
 
 
 def even_batches(rows: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Split rows into the fewest batches of at most ``batch_size`` that differ by one sample at most: no leftover of one."""
+    """Split rows into the fewest batches of at most ``batch_size`` that differ by one sample at most.
+
+    So no batch of one sample is left over from batches of three or more.
+    """
     if len(rows) == 0:
         return ()
     count = -(-len(rows) // batch_size)

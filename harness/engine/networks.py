@@ -13,6 +13,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -44,7 +45,7 @@ class PixelClassifier(nn.Module):
         return logits
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Return logits and the features that enter the last linear layer; the logits themselves where there is none."""
+        """Return logits and the features that enter the last linear layer; the logits themselves where none is used."""
         head = last_linear(self.net)
         if head is None:
             logits = self(images)
@@ -55,7 +56,7 @@ class PixelClassifier(nn.Module):
             logits = self(images)
         finally:
             handle.remove()
-        return Outputs(caught[-1].flatten(1), logits)
+        return Outputs(caught[-1].flatten(1) if caught else logits, logits)
 
     @property
     def device(self) -> torch.device:
@@ -93,7 +94,20 @@ def frozen_copy(network: PixelClassifier) -> PixelClassifier:
     return twin
 
 
-def state_version(net: nn.Module) -> int:
-    """Return a number that changes with every in-place change of a parameter or buffer."""
-    tensors = [*net.parameters(), *net.buffers()]
-    return sum(tensor._version for tensor in tensors)  # noqa: SLF001 (torch's own counter, documented for autograd)
+def state_version(net: nn.Module) -> tuple[int, ...]:
+    """Return a checksum of each parameter and buffer, which tells of any change however it was made.
+
+    Torch's own version counters miss what is written through ``.data``, and tensors that were put in another's place.
+    """
+    sums = [_bits(tensor.detach()).sum() for tensor in (*net.parameters(), *net.buffers())]
+    # One transfer from the device for all of them.
+    return tuple(torch.stack(sums).tolist()) if sums else ()
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """Return the bits as integers, whose sum is exact in any order."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    if not tensor.is_floating_point():
+        return tensor.to(torch.int64)
+    return tensor.contiguous().view(_INTEGERS[tensor.element_size()])

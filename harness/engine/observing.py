@@ -28,14 +28,41 @@ class PassCount:
     backward: int = 0
 
 
-class Iterates:
-    """The iterates of a batch that count so far: the first hit, or the hit of smallest norm, of each sample."""
+BOUNDS_TOLERANCE = 1e-5
+EPS_TOLERANCE = 1e-5
 
-    def __init__(self, originals: Tensor, criterion: LabelCriterion, *, select: Select, norm: Norm) -> None:
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What a perturbed image must keep to: the pixels' ``bounds``, and ``eps`` in ``norm`` where there is one."""
+
+    norm: Norm
+    bounds: tuple[float, float] = (0.0, 1.0)
+    eps: float | None = None
+
+    @property
+    def largest_norm(self) -> float:
+        """The largest norm of a perturbation, with what float rounding adds."""
+        return torch.inf if self.eps is None else self.eps * (1 + EPS_TOLERANCE) + EPS_TOLERANCE
+
+    def within_bounds(self, images: Tensor) -> Tensor:
+        """Tell (N,) which images (N, …) lie within the bounds; those that are not finite do not."""
+        low, high = self.bounds
+        inside = (images >= low - BOUNDS_TOLERANCE) & (images <= high + BOUNDS_TOLERANCE)
+        return inside.flatten(1).all(1)
+
+
+class Iterates:
+    """The iterates of a batch that count so far: the first hit, or the hit of smallest norm, of each sample.
+
+    A query outside the threat model is no iterate: many attacks project or clip only what they return.
+    """
+
+    def __init__(self, originals: Tensor, criterion: LabelCriterion, *, select: Select, threat: ThreatModel) -> None:
         self.originals = originals
         self.criterion = criterion
         self.select = select
-        self.norm = norm
+        self.threat = threat
         self.images = originals.clone()
         self.norms = torch.full((len(originals),), torch.inf, device=originals.device)
         self.hit = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
@@ -64,8 +91,11 @@ class Iterates:
             return
         where = fresh if rows is None else rows[fresh]
         candidates = images.detach()[fresh]
-        norms = per_sample_norm(candidates - self.originals[where], self.norm)
+        inside = self.threat.within_bounds(candidates)
+        candidates = candidates.clamp(*self.threat.bounds)
+        norms = per_sample_norm(candidates - self.originals[where], self.threat.norm)
         better = ~self.hit[where] if self.select == "first-hit" else norms < self.norms[where]
+        better &= inside & (norms <= self.threat.largest_norm)
         where, candidates, norms = where[better], candidates[better], norms[better]
         self.images[where], self.norms[where] = candidates, norms
         self.hit[where] = True

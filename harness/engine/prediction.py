@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.engine.images import ImageSet
     from harness.engine.networks import PixelClassifier
 
-BATCH_SIZE = 500
+BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,13 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int = BAT
 
 def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
     """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
+    if len(images) == 0:
+        # Many networks cannot reshape an empty batch.
+        return torch.empty(0, dtype=torch.bool)
     verdicts = []
     with modes_kept(network), torch.inference_mode():
         network.eval()
         for some, true in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
             predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
             verdicts.append(predicted == true.cpu())
-    return torch.cat(verdicts) if verdicts else torch.empty(0, dtype=torch.bool)
+    return torch.cat(verdicts)

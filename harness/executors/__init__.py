@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harness.stages.stage import Stage
@@ -56,8 +56,8 @@ class Executor(Protocol):
     def submit(self, stage: Stage) -> None:
         """Take a stage; at most ``capacity`` are under way."""
 
-    def wait(self) -> Sequence[Outcome | Progress]:
-        """Return news as soon as there is some; an empty answer after a moment without."""
+    def wait(self, tell: Callable[[Progress], None]) -> Sequence[Outcome]:
+        """Return stages that came to their end, and ``tell`` how far others are; an empty answer after a moment without."""
 
     def close(self, *, now: bool) -> None:
         """End the workers: ``now``, or when they are done."""

@@ -16,25 +16,22 @@ if TYPE_CHECKING:
 
 
 class InlineExecutor:
-    """The simplest executor; ``tell`` hears a stage's progress while it runs."""
+    """The simplest executor: what is submitted waits for ``wait``."""
 
     capacity = 1
 
-    def __init__(
-        self, settings: WorkerSettings, manager: Manager | None = None, tell: Callable[[Progress], None] | None = None
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, manager: Manager | None = None) -> None:
         self._workshop = open_workshop(settings, manager)
-        self._tell = tell or (lambda _: None)
         self._waiting: deque[Stage] = deque()
 
     def submit(self, stage: Stage) -> None:
         """Take a stage."""
         self._waiting.append(stage)
 
-    def wait(self) -> Sequence[Outcome | Progress]:
+    def wait(self, tell: Callable[[Progress], None]) -> Sequence[Outcome]:
         """Run the next stage."""
         stage = self._waiting.popleft()
-        return [work(stage, self._workshop, lambda done, total: self._tell(Progress(stage.key, done, total)))]
+        return [work(stage, self._workshop, lambda done, total: tell(Progress(stage.key, done, total)))]
 
     def close(self, *, now: bool) -> None:
         """Forget what was not begun."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,20 +37,21 @@ def open_workshop(settings: WorkerSettings, manager: Manager | None = None) -> W
 
 
 def work(stage: Stage, workshop: Workshop, progress: Callable[[int, int], None]) -> Outcome:
-    """Run a stage; what it raises becomes a failure with a sentence."""
+    """Run a stage; what it raises becomes a failure with a sentence. What it prints goes to stderr."""
     try:
-        execute(stage, workshop, progress)
+        with redirect_stdout(sys.stderr):
+            execute(stage, workshop, progress)
     except HarnessError as error:
         return Outcome(stage.key, StageFailure(str(error), error.exit_code, traceback.format_exc()))
-    except Exception as error:  # noqa: BLE001 (plugins and libraries may raise anything; the other cells go on)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (plugins may raise anything, and even exit; the other cells go on)
         return Outcome(stage.key, StageFailure(_sentence(error), 1, traceback.format_exc()))
     return Outcome(stage.key)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """Say what was raised and in which module, the innermost one that is not torch's."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    modules = [f"{frame.f_globals.get('__name__', '?')}:{frame.f_lineno}" for frame in frames]
-    ours = [module for module in modules if not module.startswith(("torch.", "torch:"))]
+    frames = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    places = [(module, line) for module, line in frames if module.partition(".")[0] != "torch"] or frames
+    module, line = places[-1]
     text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text[:300]} (raised in {(ours or modules)[-1]}; --debug shows the traceback)"
+    return f"{type(error).__name__}: {text[:300]} (raised in {module}:{line}; --debug shows the traceback)"

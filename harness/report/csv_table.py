@@ -7,14 +7,18 @@ import io
 from typing import TYPE_CHECKING
 
 from harness.claims import CLAIM_WORDS
+from harness.corrections import SURVIVALS
+from harness.figures import names_of
 from harness.leaderboard import COLUMNS
 from harness.report.notation import reference_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from harness.averages import Statistic
     from harness.claims import Claim, Reference
-    from harness.leaderboard import Row, Statistic, Table
+    from harness.corrections import Work
+    from harness.leaderboard import Row, Table
 
 Value = str | int | float | None
 
@@ -23,11 +27,13 @@ def to_csv(tables: Sequence[Table]) -> str:
     """Return a header and a line for every row of every table.
 
     Accuracies are shares in [0, 1], differences are points; what does not exist is empty. Lists (seeds, values per seed, best
-    columns) are separated by spaces, flags by semicolons.
+    columns) are separated by spaces, flags by semicolons. What a corrector did stands in the rows that train on its corrections.
     """
+    diagnostics = names_of("diagnostics", [row.figures for table in tables for row in table.rows])
     lines = [flat_row(table, row) for table in tables for row in table.rows]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=_header(), lineterminator="\n")
+    names = [*_header(), *map(_diagnostic, diagnostics)]
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
@@ -60,7 +66,8 @@ def flat_row(table: Table, row: Row) -> dict[str, Value]:
         flat |= _reference(reference_name, row.claims.references[index] if row.claims else None)
     for claim_name in CLAIM_WORDS:
         flat |= _claim(claim_name, getattr(row.claims, claim_name, None))
-    return flat
+    flat |= _work(row.work)
+    return flat | {_diagnostic(name): value.mean for name, value in row.figures.diagnostics.items()}
 
 
 def _header() -> list[str]:
@@ -84,7 +91,7 @@ def _header() -> list[str]:
         names += _reference(reference, None)
     for claim in CLAIM_WORDS:
         names += _claim(claim, None)
-    return names
+    return [*names, *_work(None)]
 
 
 def _statistic(name: str, statistic: Statistic | None) -> dict[str, Value]:
@@ -113,6 +120,21 @@ def _reference(name: str, reference: Reference | None) -> dict[str, Value]:
 
 def _claim(name: str, claim: Claim | None) -> dict[str, Value]:
     return {f"{name}_helps": claim.verdict if claim else None, f"{name}_holm_p": claim.holm_p if claim else None}
+
+
+def _work(work: Work | None) -> dict[str, Value]:
+    shares: dict[str, Value] = {f"survived_{name}": work.survived.get(name) if work else None for name in SURVIVALS}
+    return {
+        "norm": work.norm if work else None,
+        "median_norm": work.median_norm.mean if work and work.median_norm else None,
+        **shares,
+        "forward_per_image": work.forward if work else None,
+        "backward_per_image": work.backward if work else None,
+    }
+
+
+def _diagnostic(name: str) -> str:
+    return f"diagnostic_{name}"
 
 
 def _joined(values: Iterable[float]) -> str:

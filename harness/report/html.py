@@ -6,8 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from harness.comparability import budget
-from harness.leaderboard import COLUMNS, summaries, verdicts
+from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
+from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
 from harness.report.dot_plot import dot_plot
+from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from harness.leaderboard import Column, Row, Table
 
+DENSE = 10  # columns beyond which a table is set closer
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6678; --paper: #fdfdfb; --line: #d9dce3; --band: #f2f3f6;
   --mark: #1f5fbf; --good: #17743f; }
@@ -68,12 +71,13 @@ svg .control .dot { fill: var(--soft); }
 svg .control .hollow { stroke: var(--soft); }
 svg .control text { fill: var(--soft); }
 .scroll { overflow-x: auto; }
+@media (min-width: 58.01rem) { .dense th, .dense td { padding: 0.3rem 0.4rem; } }
 @media (max-width: 72rem) { table { font-size: 0.82rem; } th, td { padding: 0.3rem; } }
 @media (max-width: 58rem) {
   table { font-size: 0.9rem; }
   thead { display: none; }
   table, tbody { display: block; }
-  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); column-gap: 1.5rem;
+  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); column-gap: 1.5rem;
     border-bottom: 1px solid var(--line); padding: 0.5rem 0; }
   .wide tr { grid-template-columns: 1fr; }
   td, td.name { border: 0; padding: 0.1rem 0; display: flex; justify-content: space-between; gap: 1rem; text-align: right; }
@@ -116,6 +120,7 @@ def _section(table: Table) -> str:
     if judged:
         parts += [f"<h3>{escape(DIFFERENCES_TITLE)}</h3>", _differences(judged), *map(_soft, missing_lines(table))]
         parts += ["<h3>Verdicts</h3>", _list(summaries(table)), _list(verdicts(table), css="soft")]
+    parts += [*_works(table), *_figures(table)]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         parts += [f"<h3>{heading}</h3>", _list(lines)] if lines else []
     if table.comparable:
@@ -153,12 +158,36 @@ def _differences(rows: Iterable[Row]) -> str:
     return _grid(["Row", *("\n".join(heading) for heading in columns)], lines, names=1)
 
 
+def _works(table: Table) -> list[str]:
+    if not table.works:
+        return []
+    lines = []
+    for work in table.works:
+        cells = [_cell(column.text(work), column.heading, "name" * column.is_name) for column in WORK_COLUMNS]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    names = sum(column.is_name for column in WORK_COLUMNS)
+    grid = _grid([column.heading for column in WORK_COLUMNS], lines, names=names)
+    return [f"<h3>{WORK_TITLE}</h3>", _soft(work_caption()), grid]
+
+
+def _figures(table: Table) -> list[str]:
+    if not table.measured:
+        return []
+    heads = ["Row", *figure_headings(table)]
+    lines = [
+        _line(row, [_cell(row.key.label, "Row", "name"), *map(_cell, figure_cells(table, row), heads[1:])])
+        for row in table.measured
+    ]
+    caption = _soft(FIGURES_CAPTION)
+    return [f"<h3>{FIGURES_TITLE}</h3>", caption, _grid(heads, lines, names=1), _list(figure_lines(table))]
+
+
 def _grid(heads: Sequence[str], lines: Iterable[str], *, names: int) -> str:
     head = "".join(
         f'<th scope="col"{" class=name" if index < names else ""}>{escape(text).replace(chr(10), "<br>")}</th>'
         for index, text in enumerate(heads)
     )
-    kind = "scroll wide" if names == 1 else "scroll"
+    kind = "scroll wide" if names == 1 else "scroll dense" if len(heads) > DENSE else "scroll"
     body = "\n".join(lines)
     return f'<div class="{kind}"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 

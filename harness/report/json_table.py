@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.leaderboard import COLUMNS, summaries, verdicts
+from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from harness.averages import Statistic
     from harness.claims import Claim, Reference
     from harness.compare import PairedDifference
-    from harness.leaderboard import CorrectionCounts, Row, Statistic, Table
+    from harness.corrections import CorrectionCounts, Work
+    from harness.leaderboard import Row, Table
 
 VERSION = 1
 
@@ -29,8 +31,10 @@ def _table(table: Table) -> dict[str, Any]:
         "experiments": list(table.experiments),
         "comparable": table.comparable.model_dump(mode="json") if table.comparable else None,
         "rows": [_row(row) for row in table.rows],
+        "correctors": [_work(work) for work in table.works],
         "summaries": summaries(table),
         "verdicts": verdicts(table),
+        "diagnostics": figure_lines(table),
         "failures": [
             failure.model_dump(mode="json", include={"experiment", "key", "cell", "stage", "reason"})
             for failure in table.failures
@@ -48,6 +52,10 @@ def _row(row: Row) -> dict[str, Any]:
         "correction": _counts(row.correction),
         "accuracy": {name: _statistic(row.column(name)) for name in COLUMNS},
         "loss": {"target": _statistic(row.loss_target), "source": _statistic(row.loss_source)},
+        "adaptation": {
+            "losses": {name: _statistic(value) for name, value in row.figures.losses.items()},
+            "diagnostics": {name: _statistic(value) for name, value in row.figures.diagnostics.items()},
+        },
         "best": [name for name in COLUMNS if name in row.best],
         "flags": list(row.flags),
         "versus_finetune": _difference(row.versus_finetune),
@@ -60,6 +68,22 @@ def _counts(counts: CorrectionCounts | None) -> dict[str, Any] | None:
         return None
     statistics = {name: _statistic(getattr(counts, name)) for name in ("wrong", "corrected", "kept")}
     return statistics | {"rate": counts.rate}
+
+
+def _work(work: Work) -> dict[str, Any]:
+    return {
+        "corrector": work.corrector,
+        "attack": work.attack,
+        "objective": work.objective,
+        "select": work.select,
+        "correction": _counts(work.counts),
+        "norm": work.norm,
+        "median_norm": _statistic(work.median_norm),
+        "survived": dict(work.survived),
+        "forward_per_image": work.forward,
+        "backward_per_image": work.backward,
+        "seconds_per_image": work.seconds,
+    }
 
 
 def _statistic(statistic: Statistic | None) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.comparability import budget
-from harness.leaderboard import COLUMNS, summaries, verdicts
+from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
+from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
+from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -39,30 +41,41 @@ def to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(["# Leaderboard", *sections, *_reading()]) + "\n"
 
 
+def to_excerpt(table: Table) -> str:
+    """Return a table's accuracies, paired differences and summaries alone: what a page that quotes it needs."""
+    judged = [row for row in table.rows if row.claims]
+    differences = [f"**{DIFFERENCES_TITLE}**", _differences(judged), *_list(summaries(table))] if judged else []
+    return "\n\n".join([*_headline(table), *differences])
+
+
 def _section(table: Table) -> list[str]:
-    blocks = [f"## {_escape(table.title)}"]
+    blocks = [f"## {escape(table.title)}"]
     if table.note:
-        blocks.append(_escape(table.note) + ".")
-    if table.rows:
-        blocks += [_escape(seeds_words(table)) + " **Bold**: best mean.", _accuracies(table.rows)]
+        blocks.append(escape(table.note) + ".")
+    blocks += _headline(table)
     judged = [row for row in table.rows if row.claims]
     if judged:
         blocks += [f"### {DIFFERENCES_TITLE}", _differences(judged), *_list(missing_lines(table))]
         blocks += ["### Verdicts", *_list(summaries(table)), "Row by row:", *_list(verdicts(table))]
+    blocks += [*_works(table), *_figures(table)]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         blocks += [f"### {heading}", *_list(lines)] if lines else []
     if table.comparable:
-        blocks.append(f"Budget: {_escape(budget(table.comparable) or 'not recorded')}.")
+        blocks.append(f"Budget: {escape(budget(table.comparable) or 'not recorded')}.")
     return blocks
+
+
+def _headline(table: Table) -> list[str]:
+    return [escape(seeds_words(table)) + " **Bold**: best mean.", _accuracies(table.rows)] if table.rows else []
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
     heads = ["Corrector", "Adapter", "Corr. rate", *(COLUMN_WORDS[name] for name in COLUMNS)]
     lines = [
         [
-            _escape(row.key.source_label or ABSENT),
-            _escape(row.key.adapter_label or ABSENT),
-            _escape(rate(row.correction)),
+            escape(row.key.source_label or ABSENT),
+            escape(row.key.adapter_label or ABSENT),
+            escape(rate(row.correction)),
             *(_accuracy(row, name) for name in COLUMNS),
         ]
         for row in rows
@@ -71,7 +84,7 @@ def _accuracies(rows: Iterable[Row]) -> str:
 
 
 def _accuracy(row: Row, column: Column) -> str:
-    text = _escape(cell(row, column))
+    text = escape(cell(row, column))
     return f"**{text}**" if column in row.best else text
 
 
@@ -79,7 +92,7 @@ def _differences(rows: Iterable[Row]) -> str:
     heads = ["Row", *(" ".join(reference_heading(claim, name)) for claim, name in reference_columns())]
     lines = [
         [
-            _escape(row.key.label),
+            escape(row.key.label),
             *(
                 f"**{difference(reference)}**" if clear_gain(reference) else difference(reference)
                 for reference in (row.claims.references if row.claims else ())
@@ -88,6 +101,24 @@ def _differences(rows: Iterable[Row]) -> str:
         for row in rows
     ]
     return _grid(heads, lines, names=1)
+
+
+def _works(table: Table) -> list[str]:
+    if not table.works:
+        return []
+    heads = [column.heading for column in WORK_COLUMNS]
+    lines = [[escape(column.text(work)) for column in WORK_COLUMNS] for work in table.works]
+    grid = _grid(heads, lines, names=sum(column.is_name for column in WORK_COLUMNS))
+    return [f"### {WORK_TITLE}", work_caption(), grid]
+
+
+def _figures(table: Table) -> list[str]:
+    if not table.measured:
+        return []
+    heads = ["Row", *map(escape, figure_headings(table))]
+    lines = [[escape(text) for text in (row.key.label, *figure_cells(table, row))] for row in table.measured]
+    grid = _grid(heads, lines, names=1)
+    return [f"### {FIGURES_TITLE}", FIGURES_CAPTION, grid, *_list(figure_lines(table))]
 
 
 def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]], *, names: int) -> str:
@@ -102,9 +133,10 @@ def _reading() -> list[str]:
 
 def _list(lines: Iterable[str]) -> list[str]:
     """Return one block, or none where there is no line."""
-    items = [f"- {_escape(line)}" for line in lines]
+    items = [f"- {escape(line)}" for line in lines]
     return ["\n".join(items)] if items else []
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is, in a table's cell too."""
     return _SPECIAL.sub(r"\\\1", text)

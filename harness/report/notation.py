@@ -9,8 +9,10 @@ from harness.claims import CLAIM_WORDS, REFERENCE_WORDS, REFERENCES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.averages import Statistic
     from harness.claims import ClaimName, Reference, ReferenceName
-    from harness.leaderboard import Column, CorrectionCounts, Row, Statistic, Table
+    from harness.corrections import CorrectionCounts
+    from harness.leaderboard import Column, Row, Table
 
 ABSENT = "–"
 
@@ -90,8 +92,24 @@ def rate(counts: CorrectionCounts | None) -> str:
     """Write a correction rate, ``55/176 (31%)``: means over seeds."""
     if counts is None:
         return ABSENT
-    share = ABSENT if counts.rate is None else _whole_percent(counts.rate)
+    share = ABSENT if counts.rate is None else whole_percent(counts.rate)
     return f"{_count(counts.corrected.mean)}/{_count(counts.wrong.mean)} ({share})"
+
+
+def significant(value: float) -> str:
+    """Write a number with three significant digits, the units' digits in full."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:#.3g}" if abs(value) >= 1e-4 else f"{value:.3g}"
+
+
+def whole_percent(share: float) -> str:
+    """Round to whole percent, but never to all or nothing what is not."""
+    if 0 < share < 0.01:
+        return "<1%"
+    if 0.99 < share < 1:
+        return ">99%"
+    return f"{100 * share:.0f}%"
 
 
 def difference(reference: Reference) -> str:
@@ -152,12 +170,3 @@ def _one_line(text: str) -> str:
 
 def _count(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
-
-
-def _whole_percent(share: float) -> str:
-    """Round to whole percent, but never to all or nothing what is not."""
-    if 0 < share < 0.01:
-        return "<1%"
-    if 0.99 < share < 1:
-        return ">99%"
-    return f"{100 * share:.0f}%"

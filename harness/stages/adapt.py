@@ -40,18 +40,21 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
     kind: Any = context.workshop.manager.load(job.adapter.adapter.plugin)
     adapter: Adapter[Options] = kind(job.adapter.adapter.options)
     if not adapter.takes_gradient_steps():
-        return _adapt_without_gradients(adapter, network, source, context)
+        return _adapt_without_gradients(job, adapter, network, source, context)
     return _adapt_by_gradient(job, adapter, network, source, context)
 
 
 def _adapt_without_gradients(
-    adapter: Adapter[Options], network: PixelClassifier, source: ImageSet, context: Context
+    job: AdaptJob, adapter: Adapter[Options], network: PixelClassifier, source: ImageSet, context: Context
 ) -> Artifact:
     with modes_kept(network), isolated_generators(derive_seed("adapt", context.subject.seed)):
         adapter.adapt(network, DomainView(source), DomainView(context.train))
     network.requires_grad_()
     if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
-        raise ContractError(f'adapter "{type(adapter).__name__}" left weights that are not finite')
+        raise ContractError(
+            f'adapter "{job.adapter.adapter.plugin.name}" left weights that are not finite; '
+            "leave the network as it was where it cannot adapt"
+        )
     return Artifact(as_state(network.net.state_dict()), {"steps": 0, "best_step": 0, "history": []})
 
 
@@ -105,7 +108,9 @@ class TwoDomainTask:
         target_images, target_labels = self._batch(self.context.train, self.target_order, "target", step)
         source_outputs, target_outputs = self.forward(source_images, target_images)
         source = batch_of(source_images, source_labels, source_outputs)
-        target = batch_of(target_images, target_labels if self.labels_shown else None, target_outputs)
+        # Seen for the batch-norm layers' sake alone, a target's outputs are nothing that the adapter asked for.
+        shown = target_outputs if self.adapter.capabilities.target else None
+        target = batch_of(target_images, target_labels if self.labels_shown else None, shown)
         self._last = source, target
         return self._checked(self.adapter.losses(source, target))
 
@@ -144,4 +149,10 @@ class TwoDomainTask:
             if not isinstance(value, torch.Tensor) or value.ndim != 0:
                 got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
                 raise ContractError(f'adapter "{name}": its loss "{key}" is {got}; expected a scalar tensor')
+        if not any(value.requires_grad for value in losses.values()):
+            listed = ", ".join(losses)
+            raise ContractError(
+                f'adapter "{name}": none of its losses ({listed}) depends on the network; compute them from the '
+                "batches' logits or features, undetached"
+            )
         return losses

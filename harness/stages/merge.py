@@ -45,15 +45,13 @@ def source_images(kind: SourceKind, keep: str, inputs: Mapping[str, Artifact], c
 def check_still_corrected(network: PixelClassifier, inputs: Mapping[str, Artifact], context: Context) -> None:
     """Check that the baseline labels every stored corrected image true, as it did when it was stored."""
     tensors = inputs["perturbed"].tensors
-    rows, images = tensors["rows"][tensors["corrected"]], tensors["images"][tensors["corrected"]]
-    labels = context.data.train_labels[rows]
     # In the batches in which they were judged: T_w whole, so that not even float rounding differs.
     verdicts = labelled_true(network, tensors["images"], context.data.train_labels[tensors["rows"]])
     lost = int((~verdicts[tensors["corrected"]]).sum())
     if lost:
         raise StoreError(
-            f"{lost} of {len(images)} corrected images (labels {sorted(set(labels.tolist()))[:5]}, …) are no longer labelled "
-            "true by the classifier that they were made for; remove the store's folder correct/ and run again"
+            f"{lost} of {int(tensors['corrected'].sum())} corrected images are no longer labelled true by the classifier "
+            'that they were made for; remove the folder "correct" of the store and run again'
         )
 
 

@@ -1,4 +1,4 @@
-"""The sham corrector: each corrected sample moved just as far, in a random direction, and kept whatever comes of it."""
+"""The sham corrector: each attacked sample moved just as far, in a random direction, and kept whatever comes of it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,18 @@ ROUNDS = 50
 
 
 def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:
-    """Return T_w with the corrected samples moved at random, marked as the corrected ones are."""
+    """Return T_w moved at random, marked as the corrector's is: with ``keep: all`` the uncorrected samples count too."""
     correct = inputs["correct"].tensors
     rows, corrected = correct["rows"], correct["corrected"]
-    images = correct["images"].clone()
+    originals, labels = (part.cpu() for part in context.train.gather(rows))
+    norms = per_sample_norm(correct["images"] - originals, job.norm)
+    streams = PerSampleStreams.of(rows, seed=derive_seed("sham", context.subject.seed), device=torch.device("cpu"))
+    images = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
     meta: dict[str, float | None] = {"labelled_true": 0, "median_norm": None}
     if bool(corrected.any()):
-        originals, labels = (part.cpu() for part in context.train.gather(rows[corrected]))
-        norms = per_sample_norm(images[corrected] - originals, job.norm)
-        seed = derive_seed("sham", context.subject.seed)
-        streams = PerSampleStreams.of(rows[corrected], seed=seed, device=torch.device("cpu"))
-        moved = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
-        images[corrected] = moved
         network = context.network(state_of(inputs["baseline"]))
-        meta["labelled_true"] = int(labelled_true(network, moved, labels).sum())
-        meta["median_norm"] = float(per_sample_norm(moved - originals, job.norm).median())
+        meta["labelled_true"] = int(labelled_true(network, images[corrected], labels[corrected]).sum())
+        meta["median_norm"] = float(per_sample_norm(images - originals, job.norm)[corrected].median())
     return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta)
 
 
@@ -66,4 +63,6 @@ def _entries_replaced(images: Tensor, counts: Tensor, directions: Tensor) -> Ten
     flat, draws = images.flatten(1), directions.flatten(1)
     ranks = draws.abs().argsort(1, descending=True).argsort(1)
     chosen = ranks < counts[:, None]
-    return torch.where(chosen, (draws > 0).to(flat.dtype), flat).reshape(images.shape)
+    drawn = (draws > 0).to(flat.dtype)
+    # An entry that is what was drawn already becomes the other, or it would not count as changed.
+    return torch.where(chosen, torch.where(flat == drawn, 1 - drawn, drawn), flat).reshape(images.shape)

@@ -11,6 +11,8 @@ from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Op
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEWEST = 3
+
 
 class DeepCoralOptions(Options):
     """Options of Deep CORAL."""
@@ -18,6 +20,7 @@ class DeepCoralOptions(Options):
     weight: FractionalFloat = Field(
         1 / 750,
         ge=0,
+        allow_inf_nan=False,
         description="λ between classification and CORAL loss; the paper: 1/750 on CIFAR-10, 1/25 on CIFAR-100.",
     )
     on: Literal["logits", "features"] = Field(
@@ -42,10 +45,12 @@ class DeepCoral(Adapter[DeepCoralOptions]):
         }
 
     def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:
-        """Return the unweighted CORAL loss and what sampling alone would make of it."""
+        """Return the unweighted CORAL loss and, from three samples on, what sampling alone would make of it."""
         ours, theirs = self._aligned(source), self._aligned(target)
-        floor = (noise_floor(ours) + noise_floor(theirs)) / 2
-        return {"coral": float(coral_loss(ours, theirs)), "coral-noise-floor": float(floor)}
+        figures = {"coral": float(coral_loss(ours, theirs))}
+        if min(len(ours), len(theirs)) >= FEWEST:
+            figures["coral-noise-floor"] = float(noise_floor(ours) + noise_floor(theirs)) / 2
+        return figures
 
     def _aligned(self, batch: Batch) -> Tensor:
         return batch.logits if self.options.on == "logits" else batch.features
@@ -68,11 +73,11 @@ def noise_floor(features: Tensor) -> Tensor:
 
     For Gaussian features with covariance C it is 2·[tr(C)² + tr(C²)] / (4 d² (n−1)). The bracket is estimated without
     bias: with ν = n − 1 and Ĉ the sample covariance, (Wishart moments) it is
-    ν²/((ν−1)(ν+2)) · [tr(Ĉ)² + (1 − 2/ν)·tr(Ĉ²)].
+    ν²/((ν−1)(ν+2)) · [tr(Ĉ)² + (1 − 2/ν)·tr(Ĉ²)]. Raises ``ValueError`` below three samples, which do not tell.
     """
+    if len(features) < FEWEST:
+        raise ValueError(f"the noise floor needs at least {FEWEST} samples, got {len(features)}")
     sampled = covariance(features)
     width, degrees = features.shape[1], len(features) - 1
     bracket = sampled.trace().square() + (1 - 2 / degrees) * sampled.square().sum()
-    if degrees > 1:
-        bracket = bracket * degrees**2 / ((degrees - 1) * (degrees + 2))
-    return 2 * bracket / (4 * width**2 * degrees)
+    return bracket * degrees / (2 * width**2 * (degrees - 1) * (degrees + 2))

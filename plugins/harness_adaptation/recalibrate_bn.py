@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class RecalibrateOptions(Options):
     """Options of the recalibration."""
 
-    batch_size: int = Field(500, ge=2, description="Images of a pass; the statistics are averaged over the batches.")
+    batch_size: int = Field(500, ge=3, description="Images of a pass; the statistics are averaged over the batches.")
 
 
 class RecalibrateBatchNorm(Adapter[RecalibrateOptions]):

@@ -30,3 +30,9 @@ class Digits(DatasetProvider[NoOptions]):
         train, test = np.sort(train), np.sort(test)
         classes = tuple(str(digit) for digit in digits.target_names)
         return ImageData(images[train], labels[train], images[test], labels[test], classes)
+
+    def listing(self) -> object:
+        """Return scikit-learn's and numpy's versions: they carry the images and make the split."""
+        from importlib.metadata import version
+
+        return {package: version(package) for package in ("scikit-learn", "numpy")}

@@ -1,0 +1,154 @@
+"""Write the parts of the documentation that follow from the code: `make docs`. The tests check that the pages are up to date."""
+
+from __future__ import annotations
+
+import re
+import types
+from inspect import getdoc, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from harness import hookspecs
+from harness.budget import Adaptation, Baseline
+from harness.cli import COMMANDS, cli
+from harness.launch import tables_of
+from harness.report.markdown import escape, to_excerpt
+from harness.spec import AdapterReference, CorrectorReference, DatasetReference, Experiment, ModelReference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import click
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = "digits-demo"
+WIDTH = 100  # of the help's lines, whatever terminal this is run on
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "An experiment": Experiment,
+    "`dataset`": DatasetReference,
+    "An entry of `models`": ModelReference,
+    "An entry of `correctors`": CorrectorReference,
+    "An entry of `adapters`": AdapterReference,
+    "`baseline`": Baseline,
+    "`adaptation`": Adaptation,
+}
+
+
+def commands_page() -> str:
+    """Return docs/commands.md: every command's help."""
+    parts = ["# Commands\n", "Written by `make docs` from `--help`.\n"]
+    parts += [f"## `{name}`\n\n```text\n{text}\n```\n" for name, text in _helps()]
+    return "\n".join(parts)
+
+
+def spec_page() -> str:
+    """Return docs/spec.md: every key of a spec."""
+    parts = [
+        "# The keys of a spec\n",
+        (
+            "Written by `make docs` from the code. Where an entry names a plugin, further keys beside it are the plugin's options: "
+            "see `harness plugins show NAME`. Numbers may be written as fractions (`8/255`).\n"
+        ),
+    ]
+    for title, model in SECTIONS.items():
+        parts += [f"## {title}\n", "| key | default | meaning |", "| --- | --- | --- |"]
+        parts += [f"| `{name}` | {_default(field)} | {_meaning(field)} |" for name, field in model.model_fields.items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def hooks_page() -> str:
+    """Return docs/hooks.md: every hook with its signature and its sentence."""
+    parts = [
+        "# Hooks\n",
+        "Written by `make docs` from `harness/hookspecs.py`. A plugin package implements any of them with `@hookimpl`.\n",
+    ]
+    for name, hook in vars(hookspecs).items():
+        if name.startswith("harness_"):
+            written = str(signature(hook)).replace("'", "")  # annotations are kept as strings
+            parts += [f"## `{name}`\n", "```python", f"def {name}{written}", "```\n", f"{getdoc(hook)}\n"]
+    return "\n".join(parts)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "spec.md": spec_page,
+    "hooks.md": hooks_page,
+}
+
+
+def with_leaderboard(readme: str, results: Path) -> str:
+    """Return the README's text with the tables of a results folder between its markers, unchanged without the folder.
+
+    Raises ``ValueError`` where the markers are missing.
+    """
+    if not results.is_dir():
+        return readme
+    block = "\n\n".join(to_excerpt(table) for table in tables_of(results))
+    markers = rf"(<!-- leaderboard: {DEMO} -->\n).*?(<!-- /leaderboard -->)"
+    filled, count = re.subn(markers, lambda found: f"{found[1]}\n{block}\n\n{found[2]}", readme, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(
+            f'README.md: expected "<!-- leaderboard: {DEMO} -->" and "<!-- /leaderboard -->" once, in this order'
+        )
+    return filled
+
+
+def _helps() -> Iterator[tuple[str, str]]:
+    """Yield each command's name and help, the group's first."""
+    top = _context(cli, "harness", None)
+    yield "harness", cli.get_help(top)
+    for name in COMMANDS:
+        command = cli.get_command(top, name)
+        if command is None:
+            raise LookupError(f'"harness {name}" is listed but not there')
+        context = _context(command, name, top)
+        yield context.command_path, command.get_help(context)
+        for part, inner in getattr(command, "commands", {}).items():
+            inner_context = _context(inner, part, context)
+            yield inner_context.command_path, inner.get_help(inner_context)
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return command.make_context(name, [], parent, resilient_parsing=True, terminal_width=WIDTH, max_content_width=WIDTH)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if hasattr(value, "model_dump"):
+        return "see below"
+    if value is None:
+        return "–"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    values = ", ".join(_values(field.annotation))
+    return escape(f"{field.description} One of {values}." if values else str(field.description))
+
+
+def _values(annotation: Any) -> list[str]:
+    """Return the names that a field takes, if it takes nothing else."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return [str(value) for value in arguments]
+    if origin is Annotated:
+        return _values(arguments[0])
+    if origin is list:
+        values = _values(arguments[0])
+        return [f"a list of some of {', '.join(values)}"] if values else []
+    if origin in {Union, types.UnionType}:
+        members = [_values(member) for member in arguments if member is not type(None)]
+        return [value for member in members for value in member] if all(members) else []
+    return []
+
+
+if __name__ == "__main__":
+    for page_name, page in PAGES.items():
+        (ROOT / "docs" / page_name).write_text(page(), encoding="utf-8")
+    home = ROOT / "README.md"
+    home.write_text(with_leaderboard(home.read_text(encoding="utf-8"), ROOT / "results" / DEMO), encoding="utf-8")

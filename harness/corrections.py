@@ -1,0 +1,127 @@
+"""What each corrector did to the wrongly classified samples: how many, how far, for how long, and what survives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.averages import over_seeds, where_any_has
+from harness.rows import RowKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness.averages import Statistic
+    from harness.records import CellRecord, Correction
+
+SURVIVALS = ("uint8", "float16", "flip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionCounts:
+    """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones."""
+
+    wrong: Statistic
+    corrected: Statistic
+    kept: Statistic
+
+    @property
+    def rate(self) -> float | None:
+        """The share of the wrong samples that were corrected, None where nothing was wrong."""
+        return self.corrected.mean / self.wrong.mean if self.wrong.mean else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a corrector did, over seeds.
+
+    ``median_norm`` averages, over the seeds that have corrections, the median norm of these. ``survived`` are shares in [0, 1]
+    of the corrected: still labelled true after rounding to uint8, to float16 and after a horizontal flip; empty where nothing
+    was corrected. Passes and seconds are per attacked image, None where there was none or it was not timed.
+    """
+
+    corrector: str
+    attack: str
+    objective: str | None
+    select: str | None
+    norm: str | None
+    counts: CorrectionCounts
+    median_norm: Statistic | None
+    survived: Mapping[str, float]
+    forward: float | None
+    backward: float | None
+    seconds: float | None
+
+
+def counts_of(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
+    """Count over a row's seeds, None for a row without a corrector."""
+    corrections = {seed: record.correction for seed, record in records.items() if record.correction}
+    return _counts(corrections) if len(corrections) == len(records) else None
+
+
+def work_of(records: Mapping[int, CellRecord]) -> Work | None:
+    """Say what the corrector of a row's records did, None for rows without an attack."""
+    done = {seed: record.correction for seed, record in records.items() if record.correction}
+    first = next(iter(done.values()), None)
+    if first is None or first.attack is None or len(done) < len(records):
+        return None
+    attacked = sum(made.wrong for made in done.values())
+    return Work(
+        corrector=str(next(iter(records.values())).cell.corrector),
+        attack=first.attack,
+        objective=first.objective,
+        select=first.select,
+        norm=first.norm,
+        counts=_counts(done),
+        median_norm=where_any_has(done, lambda made: made.median_norm),
+        survived=_survived(done.values()),
+        forward=_each(sum(made.forward for made in done.values()), attacked),
+        backward=_each(sum(made.backward for made in done.values()), attacked),
+        seconds=_seconds(records.values()),
+    )
+
+
+def works_of(records: Iterable[CellRecord]) -> list[Work]:
+    """Say what each corrector of a table did, whichever of its rows holds the record of a seed."""
+    by_corrector: dict[tuple[str, ...], dict[int, CellRecord]] = {}
+    # The stage is shared: a row whose own cell failed may still be known by its controls.
+    for record in sorted(records, key=lambda record: (*RowKey.of(record.cell).order, record.cell.seed)):
+        if record.correction:
+            kept = by_corrector.setdefault((str(record.cell.corrector), *_made(record.correction)), {})
+            kept.setdefault(record.cell.seed, record)
+    works = [work_of(dict(sorted(kept.items()))) for kept in by_corrector.values()]
+    return [work for work in works if work]
+
+
+def _made(made: Correction) -> tuple[str, ...]:
+    """Return what tells two variants of one name apart."""
+    return str(made.attack), str(made.objective), str(made.select), json.dumps(made.options, sort_keys=True)
+
+
+def _counts(done: Mapping[int, Correction]) -> CorrectionCounts:
+    return CorrectionCounts(
+        wrong=over_seeds(done, lambda made: made.wrong),
+        corrected=over_seeds(done, lambda made: made.corrected),
+        kept=over_seeds(done, lambda made: made.kept),
+    )
+
+
+def _survived(done: Iterable[Correction]) -> dict[str, float]:
+    """Pool the seeds, as the correction rate does: a seed with few corrections weighs little."""
+    made = [one for one in done if one.corrected]
+    shares = {}
+    for name in SURVIVALS:
+        tried = [one for one in made if name in one.survived]
+        if tried:
+            shares[name] = sum(one.survived[name] for one in tried) / sum(one.corrected for one in tried)
+    return shares
+
+
+def _seconds(records: Iterable[CellRecord]) -> float | None:
+    timed = [(record.times["correct"], record.correction) for record in records if "correct" in record.times]
+    return _each(sum(seconds for seconds, _ in timed), sum(made.wrong for _, made in timed if made))
+
+
+def _each(total: float, count: int) -> float | None:
+    return total / count if count else None

@@ -1,0 +1,90 @@
+"""What a spec comes to once its names are looked up: what a plan is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.catalogue import Normalization
+    from harness.contract import Options
+    from harness.criteria import Objective, Select
+    from harness.manager import PluginName
+    from harness.spec import Experiment, Keep
+
+
+@dataclass(frozen=True)
+class ResolvedPlugin:
+    """A plugin with its options."""
+
+    plugin: PluginName
+    options: Options
+
+    def identity(self) -> dict[str, Any]:
+        """What a content key holds of it: who offers it, in which version, with which options."""
+        return {
+            "plugin": f"{self.plugin.distribution}/{self.plugin.package}/{self.plugin.name}",
+            "version": self.plugin.version,
+            "options": self.options.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
+class ResolvedDataset:
+    """Where the images come from and how they are normalized; None: by the training images' own mean and std."""
+
+    name: str
+    provider: ResolvedPlugin
+    normalization: Normalization | None
+    image_size: int | None
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """Where the network comes from. Exactly one of ``architecture`` and ``factory`` is set."""
+
+    name: str
+    architecture: ResolvedPlugin | None
+    factory: str | None
+    folder: Path
+    weights: Path | None
+    trained: bool
+    image_size: int | None
+    normalization: Literal["dataset"] | Normalization
+
+
+@dataclass(frozen=True)
+class ResolvedCorrector:
+    """An attack with an objective; no attack for the curriculum alone."""
+
+    name: str
+    attack: ResolvedPlugin | None
+    objective: Objective
+    select: Select
+    keep: Keep
+
+    def identity(self) -> dict[str, Any]:
+        """What a content key holds of it."""
+        attack = self.attack.identity() if self.attack else None
+        return {"attack": attack, "objective": self.objective, "select": self.select}
+
+
+@dataclass(frozen=True)
+class ResolvedAdapter:
+    """An adapter with its options."""
+
+    name: str
+    adapter: ResolvedPlugin
+
+
+@dataclass(frozen=True)
+class ResolvedExperiment:
+    """All that a plan is made of."""
+
+    experiment: Experiment
+    dataset: ResolvedDataset
+    models: tuple[ResolvedModel, ...]
+    correctors: tuple[ResolvedCorrector, ...]
+    adapters: tuple[ResolvedAdapter, ...]

@@ -1,0 +1,91 @@
+"""`harness leaderboard`, `compare` and `report`, on a finished experiment."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def results(finished, tmp_path):
+    shutil.copytree(finished / "results" / "tiny", tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_leaderboard_rebuilds_lost_files_from_the_records(call, results):
+    expected = {name: (results / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv", "report.html")}
+    for name in expected:
+        (results / name).unlink()
+    assert call("leaderboard", results).code == 0
+    assert {name: (results / name).read_bytes() for name in expected} == expected
+
+
+def test_leaderboard_prints_every_format(call, results):
+    markdown = call("leaderboard", results, "--format", "markdown").out
+    assert markdown == (results / "leaderboard.md").read_text()
+    rows = list(csv.DictReader(io.StringIO(call("leaderboard", results, "--format", "csv").out)))
+    shown = json.loads(call("leaderboard", results, "--json").out)
+    assert shown["version"] == 1
+    assert shown == json.loads(call("leaderboard", results, "--format", "json").out)
+    assert len(rows) >= len(shown["tables"][0]["rows"]) == 3
+    assert "vbi-iter1" in call("leaderboard", results).out
+
+
+def test_report_prints_where_it_is(call, results):
+    (results / "report.html").unlink()
+    called = call("report", results)
+    assert called.out == f"{results / 'report.html'}\n"
+    assert (results / "report.html").is_file()
+
+
+def test_a_broken_record_is_named(call, results):
+    broken = next((results / "records").glob("*.json"))
+    broken.write_text("{")
+    called = call("leaderboard", results)
+    assert called.code == 1
+    assert str(broken) in called.err
+
+
+def test_two_rows_are_compared_seed_by_seed(call, results):
+    shown = call("compare", f"{results}#baseline", f"{results}#ll + deep-coral", "--json").out
+    [one] = json.loads(shown)["comparisons"]
+    records = [json.loads(path.read_text()) for path in (results / "records").glob("*--ll--*.json")]
+    gains = {
+        str(record["cell"]["seed"]): 100 * (record["accuracy"]["test"] - record["baseline"]["test"])
+        for record in records
+    }
+    assert one["points"]["per_seed"] == pytest.approx(gains)
+    assert one["points"]["mean"] == pytest.approx(sum(gains.values()) / 2)
+    assert set(one["mcnemar"]) == {"1", "2"}
+    assert one["differing"] == []
+    text = call("compare", f"{results}#baseline", f"{results}#ll + deep-coral")
+    assert text.code == 0
+    assert "ll + deep-coral" in text.out
+
+
+def test_folders_are_compared_row_by_row(call, results):
+    called = call("compare", results, results, "--json")
+    assert json.loads(called.out)["version"] == 1
+    assert len(json.loads(called.out)["comparisons"]) == 3
+
+
+def test_incomparable_folders_are_refused(call, results, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(results, other)
+    for path in (other / "records").glob("*.json"):
+        record = json.loads(path.read_text())
+        record["comparable"]["data_fingerprint"] = "other"
+        path.write_text(json.dumps(record))
+    called = call("compare", results, other)
+    assert called.code == 2
+    assert "are not comparable: they differ in data_fingerprint" in called.err
+
+
+def test_a_misspelt_row_is_said_with_the_nearest(call, results):
+    called = call("compare", f"{results}#baselin", results)
+    assert called.code == 2
+    assert 'no row "baselin"; did you mean "baseline"?' in called.err

@@ -1,0 +1,339 @@
+"""Attacks under the harness: what counts as corrected, what breaks the contract, what an attack leaves behind."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from pydantic import Field
+from toys import conv_classifier, random_images, states_equal, threshold_classifier
+
+from harness.contract import Attack, Capabilities, NoOptions, Options
+from harness.criteria import OBJECTIVES
+from harness.engine.attacking import Corrector
+from harness.engine.gradients import loss_gradient
+from harness.errors import ContractError
+from harness_paper.bim import BIM, BIMOptions
+from harness_paper.ddn import DDN, DDNOptions
+from harness_paper.salt_and_pepper import SaltAndPepper, SaltAndPepperOptions
+
+
+class Scripted(Attack[NoOptions]):
+    """Does what a function of (attack, classifier, images, criterion) says."""
+
+    capabilities: ClassVar = Capabilities(norm="linf", targeted=True, untargeted=True, gradients=True)
+
+    def __init__(self, script, options=None):
+        super().__init__(options or NoOptions())
+        self.script = script
+
+    def run(self, classifier, images, criterion):
+        return self.script(self, classifier, images, criterion)
+
+
+class EpsOptions(Options):
+    eps: float = Field(0.1)
+
+
+def corrector(script, network, *, select="first-hit", objective="toward-true", options=None, seed=3):
+    attack = Scripted(script, options) if callable(script) and not isinstance(script, Attack) else script
+    return Corrector(attack, network, name="toy", objective=objective, select=select, seed=seed)
+
+
+def pixels(*values):
+    return torch.tensor(values).reshape(-1, 1, 1, 1)
+
+
+ONES = torch.ones(4, dtype=torch.int64)
+DARK = pixels(0.4, 0.3, 0.2, 0.1)
+
+
+def correct_dark(script, **how):
+    return corrector(script, threshold_classifier(), **how).correct(DARK, ONES, torch.arange(4))
+
+
+def brighten(_attack, classifier, images, _criterion):
+    """Query four brighter images, neither the nearest nor the last one first."""
+    for step in (3, 5, 2, 4):
+        perturbed = images + 0.1 * step
+        with torch.no_grad():
+            classifier(perturbed)
+    return perturbed
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        ("first-hit", [0.72, 0.62, 0.52, 0.62]),
+        ("min-norm", [0.62, 0.52, 0.52, 0.52]),
+        ("final", [0.82, 0.72, 0.62, 0.52]),
+    ],
+)
+def test_the_choice_of_iterate_holds_for_any_attack(select, expected):
+    images = pixels(0.42, 0.32, 0.22, 0.12)
+    result = corrector(brighten, threshold_classifier(), select=select).correct(images, ONES, torch.arange(4))
+    assert result.images.flatten().tolist() == pytest.approx(expected)
+    assert result.corrected.all()
+
+
+def test_passes_are_those_of_the_attack_and_one_of_the_clean_images():
+    result = correct_dark(brighten)
+    assert (result.passes.forward, result.passes.backward) == (4 + 4 * 4, 0)
+
+
+def test_an_attack_that_steps_by_gradients_is_counted_backward_too():
+    def two_gradients(_attack, classifier, images, criterion):
+        loss_gradient(classifier, images, criterion)
+        loss_gradient(classifier[torch.tensor([1, 3])], images[[1, 3]], criterion[torch.tensor([1, 3])])
+        return images
+
+    passes = correct_dark(two_gradients).passes
+    assert (passes.forward, passes.backward) == (4 + 4 + 2, 4 + 2)
+
+
+# -- who decides ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_original_decides_whatever_the_twin_says():
+    def claim_success(_attack, classifier, images, _criterion):
+        # A lying twin: everything that is queried is taken for a hit.
+        classifier.network.forward = lambda given: torch.tensor([[0.0, 1.0]]).expand(len(given), 2)
+        with torch.no_grad():
+            classifier(images)
+        return images
+
+    result = correct_dark(claim_success)
+    assert not result.corrected.any()
+    assert torch.equal(result.images, DARK)
+
+
+def test_what_was_returned_counts_where_the_twins_hit_was_none():
+    def claim_then_deliver(_attack, classifier, images, _criterion):
+        classifier.network.forward = lambda given: torch.tensor([[0.0, 1.0]]).expand(len(given), 2)
+        with torch.no_grad():
+            classifier(images)
+        return images + torch.tensor([0.5, 0.5, 0.0, 0.0]).reshape(-1, 1, 1, 1)
+
+    result = correct_dark(claim_then_deliver)
+    assert result.corrected.tolist() == [True, True, False, False]
+    assert result.images.flatten().tolist() == pytest.approx([0.9, 0.8, 0.2, 0.1])
+
+
+def test_an_attack_that_gives_up_corrects_nothing():
+    result = correct_dark(lambda _attack, _classifier, images, _criterion: images)
+    assert not result.corrected.any()
+
+
+def test_an_iterate_beyond_the_bounds_is_not_taken_and_the_returned_image_is():
+    def leap(_attack, classifier, images, _criterion):
+        with torch.no_grad():
+            classifier(images + 1.0)
+        return images + 0.6
+
+    result = correct_dark(leap)
+    assert result.images.flatten().tolist() == pytest.approx([1.0, 0.9, 0.8, 0.7])
+
+
+# -- what an attack is given ----------------------------------------------------------------------------------------------
+
+
+def test_an_attack_gets_pixels_and_a_classifier_in_eval_mode_without_parameter_gradients():
+    network, seen = conv_classifier().train(), {}
+
+    def look(_attack, classifier, images, _criterion):
+        seen["images"] = images.clone()
+        seen["training"] = any(module.training for module in classifier.modules())
+        seen["gradients"] = any(parameter.requires_grad for parameter in classifier.parameters())
+        seen["bounds"], seen["classes"] = classifier.bounds, classifier.num_classes
+        seen["logits"] = classifier(images)
+        return images
+
+    images = random_images(6)
+    corrector(look, network).correct(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
+    # Normalized neither before nor twice: the twin's logits are the original's on the pixels themselves.
+    assert torch.equal(seen["images"], images)
+    assert (seen["training"], seen["gradients"], seen["bounds"], seen["classes"]) == (False, False, (0.0, 1.0), 5)
+    torch.testing.assert_close(seen["logits"], network.eval()(images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_classifier_is_left_as_it_was_each_childs_mode_too():
+    network = conv_classifier().train()
+    network.net[1].eval()
+    network.net[4].weight.grad = torch.ones_like(network.net[4].weight)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    images = random_images(6)
+    corrector(BIM(BIMOptions()), network).correct(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
+    assert states_equal(before, network.state_dict())
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(network.net[4].weight.grad, torch.ones_like(network.net[4].weight))
+    assert network.net[0].weight.grad is None
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_the_process_is_left_as_it_was():
+    def meddle(_attack, _classifier, images, _criterion):
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002 (as AutoAttack does)
+        random.seed(0)
+        torch.set_grad_enabled(False)
+        sys.settrace(None)
+        return images
+
+    def tracer(_frame, _event, _argument):
+        return None
+
+    traced, before = sys.gettrace(), (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    python = random.getstate()
+    sys.settrace(tracer)
+    try:
+        correct_dark(meddle)
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(traced)
+    assert torch.is_grad_enabled()
+    assert before == (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    assert random.getstate() == python
+
+
+# -- the contract ---------------------------------------------------------------------------------------------------------
+
+
+def returning(change):
+    return lambda _attack, _classifier, images, _criterion: change(images)
+
+
+def darken_in_place(_attack, _classifier, images, _criterion):
+    return images.mul_(0.5).clone()
+
+
+def train_the_classifier(_attack, classifier, images, _criterion):
+    classifier.train()
+    return images
+
+
+def write_parameters(_attack, classifier, images, _criterion):
+    next(classifier.parameters()).data.add_(1)
+    return images
+
+
+def write_buffers(_attack, classifier, images, _criterion):
+    classifier.network.mean.add_(1)
+    return images
+
+
+def leave_gradients(_attack, classifier, images, _criterion):
+    next(classifier.parameters()).requires_grad_()
+    classifier(images).sum().backward()
+    return images
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (returning(lambda _: None), "returned a NoneType; return a tensor"),
+        (returning(lambda images: images[:2]), "returned the shape (2, 3, 6, 6); expected (4, 3, 6, 6)"),
+        (returning(lambda images: images.double()), "returned torch.float64; expected torch.float32"),
+        (
+            returning(lambda images: images * float("nan")),
+            "returned pixels that are not finite; check its step for a division by zero",
+        ),
+        (returning(lambda images: images * 0 - 0.5), "returned pixels in [-0.5, -0.5]; expected them in [0, 1]"),
+        (returning(lambda images: images * 0 + 2), "returned pixels in [2, 2]; expected them in [0, 1]"),
+        (darken_in_place, "changed the images it was given, in place; work on a copy"),
+        (train_the_classifier, "changed the classifier's train/eval mode; leave the classifier as it was"),
+        (write_parameters, "changed the classifier's parameters or buffers; leave the classifier as it was"),
+        (write_buffers, "changed the classifier's parameters or buffers; leave the classifier as it was"),
+        (leave_gradients, "changed the classifier's parameter gradients; leave the classifier as it was"),
+    ],
+)
+def test_a_broken_contract_is_told_exactly_and_the_classifier_survives(script, message):
+    network, images = conv_classifier(), random_images(4)
+    labels = torch.zeros(4, dtype=torch.int64)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    meant = corrector(script, network)
+    with pytest.raises(ContractError) as caught:
+        meant.correct(images, labels, torch.arange(4))
+    assert str(caught.value) == f'attack "toy" {message}'
+    assert states_equal(before, network.state_dict())
+    # What the broken attack left behind is not what the next batch is attacked on.
+    meant.attack = Scripted(returning(lambda given: given))
+    meant.correct(images, labels, torch.arange(4))
+
+
+def test_the_eps_ball_is_held():
+    with pytest.raises(ContractError) as caught:
+        correct_dark(returning(lambda images: images + 0.125), options=EpsOptions())
+    assert str(caught.value) == 'attack "toy" moved a sample by 0.125 in linf; its eps is 0.1'
+    correct_dark(returning(lambda images: images + 0.1), options=EpsOptions())
+
+
+def test_pixels_a_rounding_beyond_the_bounds_are_brought_back():
+    result = correct_dark(returning(lambda images: images * 0 + 1 + 5e-6))
+    assert result.images.flatten().tolist() == [1.0] * 4
+
+
+def test_an_attack_that_raises_is_no_result():
+    def fail(_attack, _classifier, _images, _criterion):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        correct_dark(fail)
+
+
+# -- the batch does not matter --------------------------------------------------------------------------------------------
+
+PAPER_ATTACKS = [BIM(BIMOptions()), DDN(DDNOptions(steps=20)), SaltAndPepper(SaltAndPepperOptions(steps=60))]
+
+
+def corrected_in_batches(attack, order, size, *, select, objective="toward-true"):
+    network, images = conv_classifier(), random_images(24)
+    labels = network(images).topk(2, dim=1).indices[:, 1]
+    meant = corrector(attack, network, select=select, objective=objective)
+    found, verdicts = torch.empty_like(images), torch.empty(len(images), dtype=torch.bool)
+    for rows in torch.split(order, size):
+        result = meant.correct(images[rows], labels[rows], rows)
+        found[rows], verdicts[rows] = result.images, result.corrected
+    return found, verdicts
+
+
+@pytest.mark.parametrize("select", ["first-hit", "final", "min-norm"])
+@pytest.mark.parametrize("attack", PAPER_ATTACKS, ids=lambda attack: type(attack).__name__)
+def test_a_samples_result_depends_neither_on_its_batch_nor_on_the_order(attack, select):
+    expected, verdicts = corrected_in_batches(attack, torch.arange(24), 24, select=select)
+    assert verdicts.any()
+    shuffled = torch.randperm(24, generator=torch.Generator().manual_seed(0))
+    for order, size in ((torch.arange(24), 1), (torch.arange(24).flip(0), 7), (shuffled, 24)):
+        found, again = corrected_in_batches(attack, order, size, select=select)
+        assert torch.equal(again, verdicts)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_samples_and_seeds_have_random_streams_of_their_own():
+    def noise(attack, _classifier, images, _criterion):
+        return attack.random.uniform(images.shape[1:])
+
+    network, images = conv_classifier(), random_images(3)
+    labels = torch.zeros(3, dtype=torch.int64)
+
+    def drawn(samples, seed):
+        return corrector(noise, network, select="final", seed=seed).correct(images, labels, samples).images
+
+    first = drawn(torch.tensor([5, 6, 7]), 3)
+    assert torch.equal(drawn(torch.tensor([7, 5, 6]), 3), first[[2, 0, 1]])
+    assert not torch.equal(drawn(torch.tensor([5, 6, 7]), 4), first)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_any_objective_corrects_by_the_true_label_alone(objective):
+    network, images = conv_classifier(), random_images(24)
+    labels = network(images).topk(2, dim=1).indices[:, 1]
+    found, verdicts = corrected_in_batches(
+        BIM(BIMOptions(steps=5)), torch.arange(24), 24, select="first-hit", objective=objective
+    )
+    with torch.no_grad():
+        assert torch.equal(network(found).argmax(1) == labels, verdicts)

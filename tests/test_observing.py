@@ -1,0 +1,132 @@
+"""Which iterate counts, and how many passes were made, on a classifier whose verdicts are read off the pixels."""
+
+import pytest
+import torch
+from toys import threshold_classifier
+
+from harness.criteria import LabelCriterion
+from harness.engine.observing import Iterates, ObservedClassifier, Observer, ThreatModel
+
+ORIGINALS = torch.tensor([0.4, 0.3, 0.2, 0.1]).reshape(4, 1, 1, 1)
+
+
+def pixels(*values):
+    return torch.tensor(values).reshape(-1, 1, 1, 1)
+
+
+def observed(select="first-hit", **threat):
+    goal = torch.ones(4, dtype=torch.int64)
+    criterion = LabelCriterion(goal, targeted=True, goal=goal)
+    iterates = Iterates(ORIGINALS, criterion, select=select, threat=ThreatModel("l2", **threat))
+    observer = Observer(iterates=iterates)
+    return ObservedClassifier(threshold_classifier().eval(), observer), iterates
+
+
+def query(classifier, *values):
+    with torch.no_grad():
+        return classifier(pixels(*values))
+
+
+def finished(iterates, *returned):
+    images = pixels(*returned)
+    return iterates.finish(images, images.flatten() > 0.5).flatten().tolist()
+
+
+def approx(*values):
+    return pytest.approx(values, abs=1e-6)
+
+
+def test_first_hit_takes_each_samples_very_first_query_that_is_met():
+    classifier, iterates = observed()
+    query(classifier, 0.4, 0.9, 0.2, 0.1)
+    query(classifier, 0.8, 0.6, 0.2, 0.1)
+    query(classifier, 0.7, 0.55, 0.9, 0.1)
+    assert finished(iterates, 0.6, 0.6, 0.6, 0.3) == approx(0.8, 0.9, 0.9, 0.3)
+
+
+def test_min_norm_takes_the_nearest_query_that_is_met():
+    classifier, iterates = observed("min-norm")
+    query(classifier, 0.4, 0.9, 0.2, 0.1)
+    query(classifier, 0.8, 0.6, 0.2, 0.1)
+    query(classifier, 0.7, 0.7, 0.9, 0.1)
+    assert finished(iterates, 0.6, 0.8, 0.4, 0.3) == approx(0.6, 0.6, 0.9, 0.3)
+
+
+def test_final_takes_what_was_returned_whatever_was_seen():
+    classifier, iterates = observed("final")
+    query(classifier, 0.9, 0.9, 0.9, 0.9)
+    assert finished(iterates, 0.6, 0.3, 0.2, 0.1) == approx(0.6, 0.3, 0.2, 0.1)
+
+
+@pytest.mark.parametrize("rows", [torch.tensor([3, 1]), torch.tensor([False, True, False, True])])
+def test_a_view_for_part_of_the_batch_is_of_those_samples(rows):
+    classifier, iterates = observed()
+    part = rows.tolist() if rows.dtype != torch.bool else [1, 3]
+    query(classifier[rows], 0.7, 0.8)
+    expected = [0.0] * 4
+    for sample, value in zip(part, (0.7, 0.8), strict=True):
+        expected[sample] = value
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(*expected)
+
+
+@pytest.mark.parametrize("inner", [torch.tensor([2, 0]), torch.tensor([True, False, True])])
+@pytest.mark.parametrize("outer", [torch.tensor([3, 2, 0]), torch.tensor([True, False, True, True])])
+def test_a_view_of_a_view_is_of_the_right_samples(outer, inner):
+    classifier, iterates = observed()
+    samples = torch.arange(4)[outer][inner].tolist()
+    query(classifier[outer][inner], 0.7, 0.8)
+    expected = [0.0] * 4
+    for sample, value in zip(samples, (0.7, 0.8), strict=True):
+        expected[sample] = value
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(*expected)
+
+
+def test_a_query_of_another_size_is_nobodys_iterate():
+    classifier, iterates = observed()
+    query(classifier, 0.9, 0.9, 0.9, 0.9, 0.9)
+    query(classifier, 0.9, 0.9)
+    query(classifier[torch.tensor([0])], 0.9, 0.9)
+    assert finished(iterates, 0.1, 0.1, 0.1, 0.1) == approx(0.1, 0.1, 0.1, 0.1)
+
+
+def test_a_query_outside_the_bounds_is_no_iterate():
+    classifier, iterates = observed()
+    query(classifier, 1.2, float("inf"), 1 + 1e-6, 0.9)
+    assert finished(iterates, 0.1, 0.1, 0.1, 0.1) == approx(0.1, 0.1, 1.0, 0.9)
+    assert float(iterates.images.max()) == 1.0
+
+
+def test_a_query_outside_the_eps_ball_is_no_iterate():
+    classifier, iterates = observed(eps=0.35)
+    query(classifier, 0.8, 0.6, 0.55, 0.9)
+    query(classifier, 0.7, 0.6, 0.54, 0.9)
+    assert finished(iterates, 0.4, 0.3, 0.2, 0.1) == approx(0.7, 0.6, 0.55, 0.1)
+
+
+def test_what_the_attack_does_to_its_query_later_does_not_reach_the_iterate():
+    classifier, iterates = observed()
+    images = pixels(0.9, 0.9, 0.9, 0.9)
+    with torch.no_grad():
+        classifier(images)
+    images.zero_()
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(0.9, 0.9, 0.9, 0.9)
+
+
+def test_logits_overwritten_by_the_attack_were_judged_before():
+    classifier, iterates = observed()
+    query(classifier, 0.9, 0.4, 0.9, 0.4).fill_(-torch.inf)
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(0.9, 0.0, 0.9, 0.0)
+
+
+def test_passes_are_counted_in_images():
+    classifier, _ = observed()
+    passes = classifier.observer.passes
+    query(classifier, 0.9, 0.4, 0.9, 0.4)
+    query(classifier[torch.tensor([1, 2])], 0.4, 0.9)
+    assert (passes.forward, passes.backward) == (6, 0)
+    leaf = pixels(0.1, 0.2, 0.3).requires_grad_()
+    logits = classifier(leaf)
+    assert (passes.forward, passes.backward) == (9, 0)
+    torch.autograd.grad(logits[:, 0].sum(), leaf, retain_graph=True)
+    torch.autograd.grad(logits[:2, 1].sum(), leaf)
+    assert (passes.forward, passes.backward) == (9, 6)

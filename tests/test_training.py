@@ -1,0 +1,255 @@
+"""The training loop against loops written out, and a run that was cut off against one that was not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from toys import baseline_training, states_equal
+
+from harness.engine.training import DivergedError, Trainer, validated_steps
+from harness.store import Partial
+
+STEPS, SAMPLES = 9, 5
+
+
+class Regression:
+    """Mean squared error of a linear layer on batches fixed beforehand; validations as scripted."""
+
+    def __init__(self, network, *, valid=(), dtype=torch.float32, fail_at=None):
+        draws = torch.Generator().manual_seed(0)
+        self.network = network
+        self.images = torch.randn(STEPS, SAMPLES, 3, generator=draws, dtype=dtype)
+        self.labels = torch.randn(STEPS, SAMPLES, generator=draws, dtype=dtype)
+        self.valid = list(valid)
+        self.fail_at = fail_at
+        self.weights = []
+
+    def losses(self, step):
+        if step == self.fail_at:
+            raise KeyboardInterrupt
+        self.network.train()
+        errors = self.network(self.images[step]).flatten() - self.labels[step]
+        return {"squares": errors.square().mean(), "sum": 0.1 * errors.sum()}
+
+    def validate(self):
+        self.weights.append({name: value.clone() for name, value in self.network.state_dict().items()})
+        return self.valid.pop(0) if self.valid else 0.5
+
+    def diagnostics(self):
+        return {"seen": float(len(self.weights))}
+
+
+def linear(dtype=torch.float32):
+    layer = nn.Linear(3, 1, bias=False, dtype=dtype)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.5, -1.0, 2.0]]))
+    return layer
+
+
+def trainer(task, *, validate_after=(3, 6, 9), partial=None, extra=None, progress=None, **training):
+    options = baseline_training(**{"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **training})
+    return Trainer(
+        task.network,
+        task,
+        options,
+        steps=STEPS,
+        validate_after=validate_after,
+        seed=1,
+        extra_modules=extra or {},
+        partial=partial,
+        progress=progress,
+    )
+
+
+def test_sgd_is_momentum_and_weight_decay_as_written_out_by_hand():
+    task = Regression(linear(torch.float64), dtype=torch.float64)
+    trainer(task, validate_after=range(1, STEPS + 1)).fit()
+    weight, velocity = np.array([0.5, -1.0, 2.0]), np.zeros(3)
+    for step in range(STEPS):
+        inputs, labels = task.images[step].numpy(), task.labels[step].numpy()
+        gradient = 2 / SAMPLES * inputs.T @ (inputs @ weight - labels) + 0.1 * inputs.sum(0)
+        velocity = 0.9 * velocity + gradient + 0.01 * weight
+        weight = weight - 0.1 * velocity
+        np.testing.assert_allclose(task.weights[step]["weight"][0].numpy(), weight, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "peer"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_adam_is_torchs_with_its_own_defaults(name, peer):
+    task, network = Regression(linear()), linear()
+    trainer(task, optimizer=name).fit()
+    other = Regression(network)
+    optimizer = peer(network.parameters(), lr=0.1, weight_decay=0.01)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        sum(other.losses(step).values()).backward()
+        optimizer.step()
+    assert torch.equal(task.network.weight, network.weight)
+
+
+def test_the_best_checkpoint_is_kept_and_of_equals_the_first():
+    task = Regression(linear(), valid=[0.5, 0.75, 0.75])
+    fit = trainer(task).fit()
+    assert fit.best_step == 6
+    assert states_equal(fit.best_state, task.weights[1])
+    assert not states_equal(fit.best_state, task.weights[2])
+    assert [entry["valid"] for entry in fit.history] == [0.5, 0.75, 0.75]
+
+
+def test_history_has_the_mean_losses_since_the_last_checkpoint_and_the_diagnostics():
+    task = Regression(linear())
+    shown = []
+    fit = trainer(task, lr=1e-30, weight_decay=0, progress=lambda done, total: shown.append((done, total))).fit()
+    errors = (task.images @ torch.tensor([0.5, -1.0, 2.0]) - task.labels).numpy()
+    for number, entry in enumerate(fit.history):
+        seen = errors[3 * number : 3 * number + 3]
+        assert entry["step"] == 3 * number + 3
+        assert entry["losses"]["squares"] == pytest.approx(np.mean(seen**2), rel=1e-5)
+        assert entry["losses"]["sum"] == pytest.approx(0.1 * np.mean(seen.sum(1)), rel=1e-4)
+        assert entry["diagnostics"] == {"seen": number}
+    assert shown == [(3, 9), (6, 9), (9, 9)]
+
+
+class Falling:
+    """A loss that is the weight itself, so that a step of plain SGD is the learning rate."""
+
+    def __init__(self, network):
+        self.network = network
+        self.seen = []
+
+    def losses(self, step):
+        self.seen.append(self.network.weight.item())
+        return {"weight": self.network.weight.sum()}
+
+    def validate(self):
+        return 0.5
+
+    def diagnostics(self):
+        return {}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_learning_rate_follows_its_schedule(schedule):
+    network = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    task = Falling(network)
+    trainer(task, schedule=schedule, lr=0.2, momentum=0.0, weight_decay=0.0).fit()
+    rates = -np.diff([*task.seen, network.weight.item()])
+    half_cosine = [0.2 * (1 + math.cos(math.pi * step / STEPS)) / 2 for step in range(STEPS)]
+    np.testing.assert_allclose(rates, half_cosine if schedule == "cosine" else [0.2] * STEPS, rtol=1e-12)
+
+
+def test_modules_of_an_adapters_own_are_trained_along_and_stay_out_of_the_best_state():
+    head = linear()
+
+    class WithHead(Regression):
+        def losses(self, step):
+            return {"head": head(self.images[step]).square().mean(), **super().losses(step)}
+
+    fit = trainer(WithHead(linear()), extra={"head": head}).fit()
+    assert not torch.equal(head.weight, linear().weight)
+    assert set(fit.best_state) == {"weight"}
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_says_when():
+    with pytest.raises(DivergedError) as caught:
+        trainer(Regression(linear()), lr=1e30).fit()
+    assert str(caught.value).startswith("the loss is not finite by step 3 (squares ")
+    assert str(caught.value).endswith("try a learning rate below 1e+30")
+    assert caught.value.exit_code == 1
+
+
+def global_states():
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002 (the global one)
+
+
+def test_the_global_generators_are_left_as_they_were():
+    loop = trainer(Regression(nn.Sequential(linear(), nn.Dropout(0.5))))
+    before = global_states()
+    loop.fit()
+    assert global_states() == before
+
+
+# -- a run that was cut off -----------------------------------------------------------------------------------------------
+
+
+def wide_network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.4), nn.Linear(8, 1))
+
+
+@pytest.mark.parametrize("cut_at", [2, 3, 5, 6, 8])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_resumed_run_ends_bit_for_bit_where_an_undisturbed_one_does(tmp_path, optimizer, cut_at):
+    def run(fail_at, partial, valid):
+        task = Regression(wide_network(), fail_at=fail_at, valid=valid)
+        how = {"optimizer": optimizer, "schedule": "cosine"}
+        return task, trainer(task, partial=partial, extra={"own": linear()}, **how)
+
+    undisturbed, loop = run(None, None, [0.75, 0.5, 0.25])
+    expected = loop.fit()
+    partial = Partial(tmp_path, every_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(cut_at, partial, [0.75, 0.5, 0.25])[1].fit()
+    torch.rand(100)
+    resumed, loop = run(None, Partial(tmp_path, every_seconds=0), [0.75, 0.5, 0.25][cut_at // 3 :])
+    fit = loop.fit()
+    assert states_equal(resumed.network.state_dict(), undisturbed.network.state_dict())
+    assert states_equal(fit.best_state, expected.best_state)
+    assert fit.best_step == expected.best_step == 3
+    losses = [(entry["step"], entry["valid"], entry["losses"]) for entry in fit.history]
+    assert losses == [(entry["step"], entry["valid"], entry["losses"]) for entry in expected.history]
+    assert len(resumed.weights) == 3 - cut_at // 3
+
+
+class Tied(nn.Module):
+    """A network that uses one weight under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, inputs):
+        return self.second(self.first(inputs)).sum(1)
+
+
+def test_a_network_with_tied_weights_is_checkpointed_and_resumed(tmp_path):
+    torch.manual_seed(0)
+    network = Tied()
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    trainer(Regression(network), partial=Partial(tmp_path, every_seconds=0), lr=0.01).fit()
+    other = Tied()
+    other.load_state_dict(start)
+    trainer(Regression(other), partial=Partial(tmp_path, every_seconds=0), lr=0.01).fit()
+    assert states_equal(other.state_dict(), network.state_dict())
+
+
+def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
+    task = Regression(linear(), fail_at=7)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(task, partial=Partial(tmp_path, every_seconds=0)).fit()
+    (file,) = tmp_path.glob("*.checkpoint")
+    damaged = bytearray(file.read_bytes())
+    damaged[-3] ^= 1
+    file.write_bytes(damaged)
+    again = Regression(linear())
+    assert len(trainer(again, partial=Partial(tmp_path, every_seconds=1e9)).fit().history) == 3
+    assert len(again.weights) == 3
+
+
+@settings(deadline=None)
+@given(steps=st.integers(1, 500), validations=st.integers(1, 60))
+def test_validations_are_evenly_spaced_distinct_and_end_with_the_last_step(steps, validations):
+    after = validated_steps(steps, validations)
+    assert len(after) == min(steps, validations)
+    assert after[-1] == steps
+    gaps = np.diff([0, *after])
+    assert gaps.min() >= 1
+    assert gaps.max() - gaps.min() <= 1
