@@ -235,7 +235,11 @@ def test_each_preset_names_a_real_attack_and_valid_options(name):
 
 
 def test_the_presets_follow_the_papers_equations():
-    found = {name: (card["attack"].removeprefix("paper/"), card["objective"]) for name, card in cards().items() if card["attack"]}
+    found = {
+        name: (card["attack"].removeprefix("paper/"), card["objective"])
+        for name, card in cards().items()
+        if card["attack"]
+    }
     assert found["bi"] == ("bim", "away-from-true")
     assert found["bih"] == ("bim", "away-from-predicted")
     assert found["vbi"] == found["vbi-iter1"] == ("bim", "toward-true")

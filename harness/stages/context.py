@@ -96,7 +96,11 @@ class Context:
                     f'model "{model.name}": the stored weights do not fit what it builds now; has its code changed '
                     f"without its version? Remove the store to start anew ({str(error).splitlines()[0]})"
                 ) from error
-        return network.to(self.workshop.device)
+        network = network.to(self.workshop.device)
+        # On CPUs convolutions are a tenth to a quarter faster with channels last; what they compute is the same.
+        if network.device.type == "cpu":
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        return network
 
     def _images(self, images: Tensor, labels: Tensor, rows: Tensor) -> ImageSet:
         return ImageSet(images, labels, rows, self.subject.shape.image_size, self.workshop.device)

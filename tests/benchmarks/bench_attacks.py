@@ -6,18 +6,21 @@ Ratios within one run are what counts; success is asserted, so that an attack th
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+from harness.api import NoOptions
 from harness.contract import InputShape
-from harness.criteria import Objective, Select
 from harness.engine.attacking import Corrector
 from harness.engine.networks import PixelClassifier
 from harness_classifiers.cifar_resnet import CifarResNet20
-from harness.api import NoOptions
 from harness_paper.bim import BIM, BIMOptions
 from harness_paper.ddn import DDN, DDNOptions
+
+if TYPE_CHECKING:
+    from harness.criteria import Objective, Select
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -77,4 +80,3 @@ def test_ddn(benchmark, case, who):
     else:
         run = library(foolbox.attacks.DDNAttack(), network, images, labels, epsilons=None)
         assert benchmark.pedantic(run, rounds=3)[2].float().mean() > 0.9
-
