@@ -202,14 +202,20 @@ def _evidence(claim: Claim) -> str:
     for reference in claim.references:
         if reference.difference:
             unit = "" if parts else " points"
-            notes = ", ".join([f"n = {reference.difference.n}", *_mcnemar_words(reference)])
+            notes = ", ".join([f"n = {reference.difference.n}", *_test_words(reference.difference, reference.mcnemar)])
             parts.append(f"{reference.difference}{unit} over {REFERENCE_WORDS[reference.name]} ({notes})")
     absent = ", ".join(dict.fromkeys(claim.missing))
     return " ".join([*([", ".join(parts)] if parts else []), *([f"({absent})"] if absent else [])])
 
 
-def _mcnemar_words(reference: Reference) -> list[str]:
-    return [f"McNemar p = {test.p:.2g}" for test in reference.mcnemar.values()] if len(reference.mcnemar) == 1 else []
+def _test_words(difference: PairedDifference, mcnemar: Mapping[int, McNemar]) -> list[str]:
+    """Say the p-values that stand in place of an interval (one seed), or beside it (seeds enough for Wilcoxon's test)."""
+    if difference.n == 1:
+        return [f"McNemar p = {test.p:.2g}" for test in mcnemar.values()]
+    if difference.wilcoxon_p is None:
+        return []
+    student = [] if difference.p is None else [f"p = {difference.p:.2g}"]
+    return [*student, f"Wilcoxon p = {difference.wilcoxon_p:.2g}"]
 
 
 def _verdict_words(claim: Claim) -> str:

@@ -20,16 +20,21 @@ SURVIVALS = ("uint8", "float16", "flip")
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionCounts:
-    """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones."""
+    """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones.
+
+    A sham's ``corrected`` are those of the moved samples that are labelled true. ``tried`` is what the rate is a share of: the wrong
+    samples, a sham's moved ones, None where nothing was attacked.
+    """
 
     wrong: Statistic
     corrected: Statistic
     kept: Statistic
+    tried: Statistic | None
 
     @property
     def rate(self) -> float | None:
-        """The share of the wrong samples that were corrected, None where nothing was wrong."""
-        return self.corrected.mean / self.wrong.mean if self.wrong.mean else None
+        """The share of the tried samples that were corrected, None where there was none."""
+        return self.corrected.mean / self.tried.mean if self.tried and self.tried.mean else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +61,15 @@ class Work:
 
 def counts_of(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
     """Count over a row's seeds, None for a row without a corrector."""
-    corrections = {seed: record.correction for seed, record in records.items() if record.correction}
-    return _counts(corrections) if len(corrections) == len(records) else None
+    done = {seed: record.correction for seed, record in records.items() if record.correction}
+    if len(done) < len(records):
+        return None
+    return _counts(done, sham=any(record.cell.control == "sham" for record in records.values()))
 
 
 def work_of(records: Mapping[int, CellRecord]) -> Work | None:
-    """Say what the corrector of a row's records did, None for rows without an attack."""
-    done = {seed: record.correction for seed, record in records.items() if record.correction}
+    """Say what the corrector of a row's records did, None for rows without an attack and for shams."""
+    done = {seed: made for seed, record in records.items() if (made := _attacked(record))}
     first = next(iter(done.values()), None)
     if first is None or first.attack is None or len(done) < len(records):
         return None
@@ -87,11 +94,17 @@ def works_of(records: Iterable[CellRecord]) -> list[Work]:
     by_corrector: dict[tuple[str, ...], dict[int, CellRecord]] = {}
     # The stage is shared: a row whose own cell failed may still be known by its controls.
     for record in sorted(records, key=lambda record: (*RowKey.of(record.cell).order, record.cell.seed)):
-        if record.correction:
-            kept = by_corrector.setdefault((str(record.cell.corrector), *_made(record.correction)), {})
+        if made := _attacked(record):
+            kept = by_corrector.setdefault((str(record.cell.corrector), *_made(made)), {})
             kept.setdefault(record.cell.seed, record)
     works = [work_of(dict(sorted(kept.items()))) for kept in by_corrector.values()]
     return [work for work in works if work]
+
+
+def _attacked(record: CellRecord) -> Correction | None:
+    """Return what an attack did; a sham's counts are of its own random moves."""
+    made = record.correction
+    return made if made and made.attack is not None and record.cell.control != "sham" else None
 
 
 def _made(made: Correction) -> tuple[str, ...]:
@@ -99,11 +112,14 @@ def _made(made: Correction) -> tuple[str, ...]:
     return str(made.attack), str(made.objective), str(made.select), json.dumps(made.options, sort_keys=True)
 
 
-def _counts(done: Mapping[int, Correction]) -> CorrectionCounts:
+def _counts(done: Mapping[int, Correction], *, sham: bool = False) -> CorrectionCounts:
+    wrong, kept = over_seeds(done, lambda made: made.wrong), over_seeds(done, lambda made: made.kept)
+    attacked = all(made.attack is not None for made in done.values())
     return CorrectionCounts(
-        wrong=over_seeds(done, lambda made: made.wrong),
+        wrong=wrong,
         corrected=over_seeds(done, lambda made: made.corrected),
-        kept=over_seeds(done, lambda made: made.kept),
+        kept=kept,
+        tried=(kept if sham else wrong) if attacked else None,
     )
 
 

@@ -106,6 +106,8 @@ def _checked_description(images: ImageData, name: str) -> DataDescription:
     if not isinstance(images, ImageData):
         returned = type(images).__name__
         raise ContractError(f'data set "{name}": its provider returned a {returned}; expected harness.api.ImageData')
+    if len(images.classes) < 2:
+        raise DataError(f'data set "{name}": has {len(images.classes)} class; a classifier needs two or more')
     for split in ("train", "test"):
         _check_split(
             getattr(images, f"{split}_images"), getattr(images, f"{split}_labels"), len(images.classes), name, split

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from harness.averages import Statistic
     from harness.records import CellRecord
 
-FLOOR = "-noise-floor"
-NEAR = 0.25  # a loss within this share of its noise floor is said to be at it
+FLOOR = "-noise-floor"  # ``NAME-noise-floor``: what sampling alone makes of ``NAME`` if features are Gaussian
 
 _Kind = Literal["losses", "diagnostics"]
 
@@ -38,15 +37,32 @@ def names_of(kind: _Kind, rows: Sequence[Figures]) -> list[str]:
     return list(dict.fromkeys(name for figures in rows for name in getattr(figures, kind)))
 
 
-def summary_sentence(adapter: str, rows: Sequence[Figures]) -> str:
-    """Give the means over an adapter's rows, and say which losses are at or below their noise floors (``NAME-noise-floor``)."""
-    means = {
-        name: fmean(figures.diagnostics[name].mean for figures in rows if name in figures.diagnostics)
-        for name in names_of("diagnostics", rows)
+def summary_sentences(adapter: str, rows: Sequence[Figures], no_gap: Sequence[Figures]) -> list[str]:
+    """Give each diagnostic's mean over an adapter's ``rows``, over its ``T``→``T`` rows (``no_gap``), and its noise floor.
+
+    No verdict is drawn: features that are not Gaussian have another floor, and what ``T``→``T`` measures is it.
+    """
+    names = names_of("diagnostics", [*rows, *no_gap])
+    measures = dict.fromkeys(name.removesuffix(FLOOR) for name in names)
+    return [
+        f"{adapter}: {measure} {'; '.join(_parts(measure, rows, no_gap))} (means over rows, checkpoints and seeds)"
+        for measure in measures
+    ]
+
+
+def _parts(measure: str, rows: Sequence[Figures], no_gap: Sequence[Figures]) -> list[str]:
+    floor = _mean(measure + FLOOR, rows)
+    parts = {
+        "{}": _mean(measure, rows),
+        "{} in T→T, where there is no gap": _mean(measure, no_gap),
+        "Gaussian noise floor {}": _mean(measure + FLOOR, no_gap) if floor is None else floor,
     }
-    listed = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
-    verdicts = ", ".join(words for name in means if (words := _against_floor(name, means)))
-    return f"{adapter}: {listed} (means over rows, checkpoints and seeds){verdicts and ': '}{verdicts}"
+    return [words.format(f"{mean:.3g}") for words, mean in parts.items() if mean is not None]
+
+
+def _mean(name: str, rows: Sequence[Figures]) -> float | None:
+    means = [figures.diagnostics[name].mean for figures in rows if name in figures.diagnostics]
+    return fmean(means) if means else None
 
 
 def _averages(records: Mapping[int, CellRecord], kind: _Kind) -> dict[str, Statistic]:
@@ -56,10 +72,3 @@ def _averages(records: Mapping[int, CellRecord], kind: _Kind) -> dict[str, Stati
         for name in dict.fromkeys(name for point in points for name in point):
             per_seed.setdefault(name, {})[seed] = fmean(point[name] for point in points if name in point)
     return {name: statistic(values) for name, values in per_seed.items()}
-
-
-def _against_floor(name: str, means: Mapping[str, float]) -> str:
-    floor = means.get(name + FLOOR, 0.0)
-    if floor <= 0 or not means[name] <= (1 + NEAR) * floor:
-        return ""
-    return f"{name} is {'below' if means[name] < (1 - NEAR) * floor else 'at'} its noise floor"

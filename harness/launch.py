@@ -12,6 +12,7 @@ from harness.data import describe_data
 from harness.errors import UsageError
 from harness.executors import WorkerSettings
 from harness.manager import Manager
+from harness.models import build_network
 from harness.plan import Plan, Setting, make_plan
 from harness.records import read_failures, read_records, record_name
 from harness.resolve import resolve
@@ -70,6 +71,7 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
     """Run what is pending and write the leaderboards."""
     with results_locked(prepared.results):
         state = survey(prepared.plan, prepared.store, prepared.results)
+        check_models(state, prepared.manager)
         remove_leftovers(prepared)
         set_superseded_aside(prepared.plan, prepared.results)
         atomic_write(prepared.results / "spec.yaml", prepared.spec.read_bytes())
@@ -86,6 +88,15 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
             runner.run()
         write_reports(prepared.results)
         return state
+
+
+def check_models(state: RunState, manager: Manager) -> None:
+    """Build each classifier that is yet to be built, so that weights or data that do not fit are told before anything runs."""
+    subjects = {
+        stage.job.subject.model.name: stage.job.subject for stage in state.remaining() if stage.kind == "baseline"
+    }
+    for subject in subjects.values():
+        build_network(subject.model, subject.shape, manager, seed=subject.seed)
 
 
 def tables_of(results: Path) -> list[Table]:
@@ -136,20 +147,14 @@ def remove_leftovers(prepared: Prepared) -> None:
 
 
 def set_superseded_aside(plan: Plan, results: Path) -> None:
-    """Move records of the plan's rows that another spec made to ``superseded/``: kept, but in no table."""
+    """Move records that the plan does not name, another spec's or another setting's, to ``superseded/``: in no table."""
     wanted = {record_name(cell.name, cell.key) for cell in plan.cells}
-    rows = {_row_of(name) for name in wanted}
     for folder in ("records", "failures"):
         for path in sorted((results / folder).glob("*.json")):
-            if path.name not in wanted and _row_of(path.name) in rows:
+            if path.name not in wanted:
                 aside = results / "superseded" / folder / path.name
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(aside)
-
-
-def _row_of(file_name: str) -> str:
-    """Return a record's file name without its key."""
-    return file_name.rpartition("--")[0]
 
 
 def pick_device(asked: str) -> str:

@@ -12,7 +12,7 @@ from harness.comparability import notes, title
 from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
 from harness.figures import figures_of
-from harness.figures import summary_sentence as figures_sentence
+from harness.figures import summary_sentences as figures_sentences
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Row:
     """One approach, averaged over its seeds. Accuracies are shares in [0, 1]; ``delta`` is the gain over the baseline.
 
     ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
-    which no row has a higher mean. ``versus_finetune`` is in points, None without such a row or a seed in common. ``work`` is None
+    which no row has a higher mean, of the rows that have every seed of the table and do not all tie. ``versus_finetune`` is in points, None without such a row or a seed in common. ``work`` is None
     where ``T'`` holds no attacked samples.
     """
 
@@ -121,12 +121,12 @@ def summaries(table: Table) -> list[str]:
 
 
 def figure_lines(table: Table) -> list[str]:
-    """Give each adapter's diagnostics in a sentence."""
-    adapters = dict.fromkeys(row.key.adapter for row in table.measured)
-    return [
-        figures_sentence(adapter, [row.figures for row in table.measured if row.key.adapter == adapter])
-        for adapter in adapters
-    ]
+    """Give each of an adapter's diagnostics in a sentence, beside what ``T``→``T`` measures."""
+    groups: dict[str, tuple[list[Figures], list[Figures]]] = {}
+    for row in table.measured:
+        group = groups.setdefault(row.key.adapter, ([], []))
+        group[row.key.control == "target-to-target"].append(row.figures)
+    return [line for adapter, (rows, no_gap) in groups.items() for line in figures_sentences(adapter, rows, no_gap)]
 
 
 def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[CellFailure]) -> Table:
@@ -139,7 +139,7 @@ def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[C
         note=note,
         comparable=records[0].comparable,
         experiments=tuple(sorted({record.experiment for record in records})),
-        rows=tuple(_flag_best(rows)),
+        rows=tuple(_flag_best(rows, all_seeds)),
         failures=tuple(failures),
         works=tuple(works_of(records)),
     )
@@ -203,7 +203,7 @@ def _row(
         flags=_flags(records, all_seeds),
         claims=claims,
         versus_finetune=_versus_finetune(key, groups),
-        work=None if key.control == "sham" else work_of(records),
+        work=work_of(records),
         figures=figures_of(records),
     )
 
@@ -227,14 +227,19 @@ def _versus_finetune(key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecor
     return difference_between(groups[key], groups[found[0]])
 
 
-def _flag_best(rows: Sequence[Row]) -> list[Row]:
-    best = {name: max((value.mean for row in rows if (value := row.column(name))), default=0.0) for name in COLUMNS}
+def _flag_best(rows: Sequence[Row], all_seeds: set[int]) -> list[Row]:
+    # A mean over the easier seeds alone must not win.
+    complete = [row for row in rows if set(row.seeds) == all_seeds]
+    leaders = {name: _leaders(complete, name) for name in COLUMNS}
+    return [replace(row, best=frozenset(name for name in COLUMNS if row.key in leaders[name])) for row in rows]
 
-    def leads(row: Row, name: Column) -> bool:
-        value = row.column(name)
-        return value is not None and math.isclose(value.mean, best[name], rel_tol=0, abs_tol=_TIE)
 
-    return [replace(row, best=frozenset(name for name in COLUMNS if leads(row, name))) for row in rows]
+def _leaders(rows: Sequence[Row], name: Column) -> set[RowKey]:
+    """Return the rows of the highest mean, none where all rows share it: a mark would tell them from nothing."""
+    means = {row.key: value.mean for row in rows if (value := row.column(name))}
+    best = max(means.values(), default=0.0)
+    leading = {key for key, mean in means.items() if math.isclose(mean, best, rel_tol=0, abs_tol=_TIE)}
+    return leading if len(leading) < len(means) else set()
 
 
 def _homes(models: Sequence[str], failures: Sequence[CellFailure]) -> list[list[CellFailure]]:

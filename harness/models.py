@@ -137,18 +137,40 @@ def _file_digest(model: ResolvedModel) -> str:
 
 
 def _factory_digest(model: ResolvedModel, shape: Input) -> dict[str, str]:
-    """Identify a user's function by what it builds from one fixed seed: its layers' code, its structure, its weights."""
+    """Identify a user's function by what it builds from one fixed seed: its layers' code, structure, weights and answers.
+
+    The answers tell apart what the files do not: a constant that is read from a module beside them.
+    """
     from harness.engine.randomness import derive_seed, isolated_generators
     from harness.weights import build_factory, build_from_factory, weights_digest
 
     assert model.factory is not None  # noqa: S101 (the caller checked)
     with isolated_generators(derive_seed("factory")):
         net = build_from_factory(model.factory, folder=model.folder, num_classes=shape.num_classes)
+        weights, answers = weights_digest(net.state_dict()), _answers(net, shape)
     return {
         "code": _code_digest([build_factory(model.factory, folder=model.folder), *map(type, net.modules())]),
         "structure": hashlib.sha256(repr(net).encode()).hexdigest(),
-        "weights": weights_digest(net.state_dict()),
+        "weights": weights,
+        "answers": answers,
     }
+
+
+def _answers(net: nn.Module, shape: Input) -> str:
+    """Return the sha256 of what a network makes of fixed random images, in train and in eval mode; why not, where it cannot."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(4, shape.channels, shape.image_size, shape.image_size, generator=generator)
+    digest = hashlib.sha256()
+    for training in (True, False):
+        try:
+            with torch.no_grad():
+                logits = net.train(training)(images)
+            digest.update(logits.numpy().tobytes())
+        except Exception as error:  # noqa: BLE001 (it is told as what does not fit when the network is built for a stage)
+            digest.update(type(error).__name__.encode())
+    return digest.hexdigest()
 
 
 def _code_digest(written: Iterable[Any]) -> str:

@@ -81,5 +81,17 @@ def _pairing(one: str, ours: BySeed, other: str, theirs: BySeed) -> Pairing:
 
 
 def _differing(one: CellRecord, other: CellRecord) -> tuple[str, ...]:
-    ours, theirs = (record.comparable.model_dump(exclude={"key"}) for record in (one, other))
+    ours, theirs = _facts(one), _facts(other)
     return tuple(field for field in ours if ours[field] != theirs[field])
+
+
+def _facts(record: CellRecord) -> dict[str, object]:
+    """Return what may explain a difference between two rows, besides the seed."""
+    correction = record.correction
+    made = correction and (correction.attack, correction.objective, correction.select, correction.options)
+    return {
+        **record.comparable.model_dump(exclude={"key"}),
+        "source": (record.cell.control, made),
+        "adapter": (record.adaptation.adapter, record.adaptation.options),
+        "versions": record.versions,
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness import __version__
 from harness.data import validation_size
 from harness.models import input_of, model_identity
+from harness.provenance import edited_source
 from harness.records import CellName, Comparable
 from harness.resolve import ResolvedAdapter, ResolvedCorrector, ResolvedExperiment, ResolvedPlugin
 from harness.stages.jobs import (
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 STAGE_VERSIONS = {"baseline": 1, "split": 1, "correct": 1, "sham": 1, "adapt": 1, "evaluate": 1}
 """A stage's version: raised whenever its results may change."""
+
+COMPUTING_PARTS = ("engine", "stages", "budget.py", "criteria.py", "data.py", "models.py", "weights.py")
+"""The parts of this package that compute results; where they are edited in place, their source is part of every key."""
 
 CURRICULUM = ResolvedCorrector("none", None, "toward-true", "first-hit", "corrected")
 
@@ -239,6 +243,7 @@ class _Row:
         kind = KIND_OF[type(job)]
         environment = {
             "harness": __version__,
+            "source": edited_source("adcorda-harness", "harness", COMPUTING_PARTS),
             "torch": metadata.version("torch"),
             "device": self.setting.device,
             "threads": self.setting.threads,
@@ -258,6 +263,11 @@ class _Row:
             "baseline": None if model.trained else self.experiment.baseline.model_dump(mode="json"),
             "budget": self._budget(),
             "evaluation": "clean",
+            "environment": {
+                "device": self.setting.device,
+                "threads": self.setting.threads,
+                "torch": metadata.version("torch"),
+            },
         }
         return Comparable(key=content_key(fields), **fields)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.stages.stage import Stage
     from harness.store import Artifact, Store
 
+FEW_SAMPLES = 30
 RECORDED_PACKAGES = ("adcorda-harness", "numpy", "torch", "torchvision")
 
 
@@ -45,7 +46,7 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
         loss=Losses(**evaluation.meta["loss"]),
         adaptation=_adaptation(cell, adaptation),
         test=TestPredictions(labels=found["labels"], predictions=found["predictions"]),
-        warnings=list(correction.flags) if correction else [],
+        warnings=_warnings(correction, cell),
         versions=_versions(cell),
         environment=_environment(setting),
         times=_times(cell, store),
@@ -54,6 +55,15 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
 
 def _meta(store: Store, stage: Stage) -> Artifact:
     return store.load_meta(stage.kind, stage.key)
+
+
+def _warnings(correction: Correction | None, cell: Cell) -> list[str]:
+    """Return what a reader of the table should know of this cell."""
+    said = list(correction.flags) if correction else []
+    held_out = cell.comparable.validation
+    if held_out < FEW_SAMPLES:
+        said.append(f"selection looks at {held_out} validation samples: too few to tell checkpoints apart")
+    return said
 
 
 def _counts(cell: Cell, split: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, int]:
@@ -76,14 +86,25 @@ def _correction(cell: Cell, store: Store, *, wrong: int) -> Correction | None:
         counts = {"wrong": wrong, "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
         return Correction(**nothing, **counts, options={}, survived={}, flags=[])
     meta = _meta(store, cell.correct).meta
+    kept = meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"]
+    if cell.name.control == "sham":
+        meta = {**meta, **_sham(cell, store)}
     return Correction(
         attack=cell.corrector.attack.plugin.qualified,
         objective=cell.corrector.objective,
         select=cell.corrector.select,
         options=cell.corrector.attack.options.model_dump(mode="json"),
-        kept=meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"],
+        kept=kept,
         **meta,
     )
+
+
+def _sham(cell: Cell, store: Store) -> dict[str, Any]:
+    """Return what is the sham's own: how many of the moved samples are labelled true, how far they were moved."""
+    meta = _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
+    moved = "all" if cell.corrector and cell.corrector.keep == "all" else "corrected"
+    own = {"corrected": meta[moved]["labelled_true"], "median_norm": meta[moved]["median_norm"]}
+    return {**own, "survived": {}, "forward": 0, "backward": 0, "flags": []}
 
 
 def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import StoreError
 from harness.store import atomic_write
@@ -64,6 +64,7 @@ class Comparable(Frozen):
     baseline: dict[str, Any] | None
     budget: dict[str, Any]
     evaluation: str
+    environment: dict[str, Any] = Field(default_factory=dict)
 
 
 class Correction(Frozen):
@@ -204,8 +205,16 @@ def read_failures(folder: Path) -> list[CellFailure]:
 
 
 def read_record(path: Path) -> CellRecord:
-    """Read one record."""
-    return _read(path, CellRecord)
+    """Read one record. Raises ``StoreError`` that names it where its accuracy is not that of its predictions."""
+    record = _read(path, CellRecord)
+    test = record.test
+    right = sum(label == predicted for label, predicted in zip(test.labels, test.predictions, strict=True))
+    if abs(record.accuracy.test * len(test.labels) - right) > 0.5:
+        raise StoreError(
+            f"{path}: says a test accuracy of {record.accuracy.test:.4f}, its predictions are right {right} times of "
+            f"{len(test.labels)}; it was changed by hand or damaged: delete it and run the spec again"
+        )
+    return record
 
 
 def _read(path: Path, kind: type[RecordT]) -> RecordT:

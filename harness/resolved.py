@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.provenance import edited_source
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,10 +25,11 @@ class ResolvedPlugin:
     options: Options
 
     def identity(self) -> dict[str, Any]:
-        """What a content key holds of it: who offers it, in which version, with which options."""
+        """What a content key holds of it: who offers it, in which version (or state, where edited in place), with which options."""
         return {
             "plugin": f"{self.plugin.distribution}/{self.plugin.package}/{self.plugin.name}",
             "version": self.plugin.version,
+            "source": edited_source(self.plugin.distribution, self.plugin.target.partition(":")[0].partition(".")[0]),
             "options": self.options.model_dump(mode="json"),
         }
 

@@ -6,6 +6,7 @@ Layout: ``<root>/<stage>/<key[:2]>/<key>/{meta.json, <name>.safetensors}`` for f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -212,7 +213,11 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StoreError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from error
+        closed = isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+        step = "choose" if closed else "free some space or choose"
+        raise StoreError(
+            f"{path}: cannot be written ({reason}); {step} another folder with --results and --store"
+        ) from error
 
 
 def _read_artifact(folder: Path) -> Artifact:

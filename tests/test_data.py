@@ -239,6 +239,9 @@ def test_a_provider_that_breaks_the_contract_is_told_what_was_expected(store, gi
 
 
 def test_what_is_no_image_data_is_told(store):
+    with pytest.raises(DataError) as caught:
+        describe(Toy(replace(LEAST, classes=("one",))), store)
+    assert str(caught.value) == 'data set "toy": has 1 class; a classifier needs two or more'
     with pytest.raises(ContractError) as caught:
         describe(Toy((1, 2)), store)
     assert str(caught.value) == 'data set "toy": its provider returned a tuple; expected harness.api.ImageData'

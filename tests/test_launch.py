@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from record_factory import make_failure, make_record
 from running import TINY, environment, records_of, run_spec, write_spec
 
@@ -71,12 +72,31 @@ def test_records_of_the_same_rows_made_by_another_spec_are_set_aside(tmp_path):
     assert all(len(table.rows) == 1 for table in tables_of(results / "tiny"))
 
 
-def test_records_of_other_rows_stay(tmp_path):
+def test_rows_and_seeds_that_the_spec_no_longer_names_are_set_aside(tmp_path):
     results = tmp_path / "results"
-    run_spec(write_spec(tmp_path, correctors=["ll"]), results)
-    run_spec(write_spec(tmp_path, correctors=["vbi"]), results)
-    assert len(records_of(results)) == 2
-    assert not (results / "tiny" / "superseded").exists()
+    run_spec(write_spec(tmp_path, correctors=["ll"], seeds=[1, 2]), results)
+    run_spec(write_spec(tmp_path, correctors=["vbi"], seeds=[1, 3]), results)
+    [table] = tables_of(results / "tiny")
+    assert all(row.seeds == (1, 3) for row in table.rows)
+    assert "ll" not in {row.key.corrector for row in table.rows}
+    assert len(list((results / "tiny" / "superseded" / "records").iterdir())) == 2
+
+
+def test_a_seed_less_and_another_option_leave_a_table(tmp_path):
+    results = tmp_path / "results"
+    run_spec(write_spec(tmp_path, correctors=["vbi"], seeds=[1, 2]), results)
+    run_spec(write_spec(tmp_path, correctors=[{"preset": "vbi", "steps": 2, "name": "vbi"}], seeds=[1]), results)
+    [table] = tables_of(results / "tiny")
+    assert [row.seeds for row in table.rows] == [(1,)]
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_runs(tmp_path):
+    weights = tmp_path / "other.pt"
+    torch.save({"conv.weight": torch.zeros(1)}, weights)
+    spec = write_spec(tmp_path, models=[{"architecture": "small-cnn", "weights": "other.pt"}])
+    with pytest.raises(DataError, match=r"other\.pt"):
+        run_spec(spec, tmp_path / "results")
+    assert not (tmp_path / "results" / "tiny" / "records").exists()
 
 
 def test_experiments_share_a_store(finished, tmp_path):

@@ -244,6 +244,21 @@ def test_a_functions_identity_changes_with_the_layers_it_takes_from_another_file
     assert found[0] != found[1]
 
 
+def test_a_functions_identity_changes_with_a_constant_it_reads_from_another_file(manager, folder):
+    uses = MODULE + "\nimport toy_constants_of_mine as constants\nclass Scaled(nn.Module):\n"
+    uses += "    def forward(self, x): return constants.SCALE * x.flatten(1)[:, :3]\n"
+    uses += "def constant(num_classes): return Scaled()\n"
+    (folder / "toy_models_of_mine.py").write_text(uses)
+    found = []
+    for scale in (1, -20):
+        for name in ("toy_models_of_mine", "toy_constants_of_mine"):
+            sys.modules.pop(name, None)
+        (folder / "toy_constants_of_mine.py").write_text(f"SCALE = {scale}\n")
+        found.append(model_identity(factory(manager, folder, "constant"), SHAPE, manager))
+    sys.modules.pop("toy_constants_of_mine")
+    assert found[0] != found[1]
+
+
 def test_nothing_is_kept_of_the_check_images(manager):
     network = build_network(model(manager), SHAPE, manager, seed=1)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]

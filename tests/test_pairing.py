@@ -77,8 +77,14 @@ def test_rows_of_another_split_are_refused_even_at_a_later_seed():
 
 
 def test_another_budget_is_compared_and_named():
-    [pairing] = pair(rows_of(baseline()), rows_of(rows(comparable={"budget": {"steps": 1}})))
+    [pairing] = pair(rows_of(rows()), rows_of(rows(comparable={"budget": {"steps": 1}})))
     assert pairing.differing == ("budget",)
+
+
+def test_another_strength_of_the_method_is_named():
+    [pairing] = pair(rows_of(rows(options={"steps": 1})), rows_of(rows(options={"steps": 5})))
+    assert "source" in pairing.differing
+    assert "budget" not in pairing.differing
 
 
 def test_rows_without_a_common_seed_are_refused_with_their_seeds():

@@ -145,7 +145,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(store):
     message = str(caught.value)
     assert message.startswith(f"{store.folder('split', KEY)}: cannot be written (")
     assert "File too large" in message
-    assert message.endswith("; free some space or choose another folder")
+    assert message.endswith("; free some space or choose another folder with --results and --store")
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
@@ -164,7 +164,7 @@ def test_a_store_where_a_file_lies_is_told(tmp_path):
         Store(tmp_path / "store").save("split", KEY, artifact())
     folder = tmp_path / "store" / "split" / KEY[:2] / KEY
     assert str(caught.value) == (
-        f"{folder}: cannot be written (Not a directory); free some space or choose another folder"
+        f"{folder}: cannot be written (Not a directory); choose another folder with --results and --store"
     )
     assert caught.value.exit_code == 1
 

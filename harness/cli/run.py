@@ -80,12 +80,13 @@ def tables_as_json(prepared: Prepared) -> dict[str, Any]:
 def show_plan(spec: str, options: Options, *, as_json: bool) -> int:
     """Print what a run would do."""
     from harness.cli.planning import plan_as_json, render_plan
-    from harness.launch import prepare
+    from harness.launch import check_models, prepare
     from harness.report.terminal import make_console
     from harness.run_state import survey
 
     prepared = prepare(spec, options)
     state = survey(prepared.plan, prepared.store, prepared.results)
+    check_models(state, prepared.manager)
     if as_json:
         click.echo(json.dumps(plan_as_json(prepared, state), ensure_ascii=False))
     else:

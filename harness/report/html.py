@@ -13,21 +13,19 @@ from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells,
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
-    CONTROL_MEANINGS,
     DIFFERENCES_TITLE,
-    READING,
+    best_words,
     cell,
     clear_gain,
     difference,
-    failure_lines,
-    flag_lines,
     loss,
-    missing_lines,
     rate,
     reference_columns,
     reference_heading,
     seeds_words,
 )
+from harness.report.reading import CONTROL_MEANINGS, reading_notes
+from harness.report.remarks import failure_lines, flag_lines, missing_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +45,7 @@ h1 { font-size: 1.6rem; margin: 0.5rem 0 1rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 0.25rem; padding-top: 1rem; border-top: 2px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.75rem 0 0.5rem; }
 p, li { max-width: 75ch; }
+li { white-space: pre-wrap; }
 ul { margin: 0.25rem 0; padding-left: 1.2rem; }
 .soft { color: var(--soft); font-size: 0.9rem; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
@@ -103,7 +102,7 @@ def to_html(tables: Sequence[Table], title: str) -> str:
 <body>
 <h1>{name}</h1>
 {body}
-{_reading()}
+{_reading(tables)}
 </body>
 </html>
 """
@@ -114,7 +113,7 @@ def _section(table: Table) -> str:
     if table.note:
         parts.append(_soft(f"{table.note}."))
     if table.rows:
-        parts += [_soft(f"{seeds_words(table)} Bold: best mean."), _accuracies(table.rows)]
+        parts += [_soft(seeds_words(table) + best_words(table, "Bold")), _accuracies(table.rows)]
         parts += ["<h3>Gain in test accuracy</h3>", dot_plot(table.rows)]
     judged = [row for row in table.rows if row.claims]
     if judged:
@@ -202,9 +201,9 @@ def _cell(text: str, label: str, css: str = "") -> str:
     return f'<td{marked} data-label="{escape(label)}">{escape(text)}</td>'
 
 
-def _reading() -> str:
+def _reading(tables: Sequence[Table]) -> str:
     controls = [f"{name}: {does}" for name, does in CONTROL_MEANINGS.items()]
-    return f"<h2>How to read this</h2>\n{_list(READING)}\n<h3>What each control isolates</h3>\n{_list(controls)}"
+    return f"<h2>How to read this</h2>\n{_list(reading_notes(tables))}\n<h3>What each control isolates</h3>\n{_list(controls)}"
 
 
 def _list(lines: Iterable[str], css: str = "") -> str:

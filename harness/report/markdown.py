@@ -12,20 +12,18 @@ from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells,
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
-    CONTROL_MEANINGS,
     DIFFERENCES_TITLE,
-    READING,
+    best_words,
     cell,
     clear_gain,
     difference,
-    failure_lines,
-    flag_lines,
-    missing_lines,
     rate,
     reference_columns,
     reference_heading,
     seeds_words,
 )
+from harness.report.reading import CONTROL_MEANINGS, reading_notes
+from harness.report.remarks import failure_lines, flag_lines, missing_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,12 +31,13 @@ if TYPE_CHECKING:
     from harness.leaderboard import Column, Row, Table
 
 _SPECIAL = re.compile(r"([\\|<>*`~])")
+_LINE_BREAK = "\\\n  \u00a0"  # the no-break space keeps a message's next line from being read as a list or a heading
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """Return a page with every table, its paired differences, verdicts, flags and failed cells, and how to read them."""
     sections = [block for table in tables for block in _section(table)]
-    return "\n\n".join(["# Leaderboard", *sections, *_reading()]) + "\n"
+    return "\n\n".join(["# Leaderboard", *sections, *_reading(tables)]) + "\n"
 
 
 def to_excerpt(table: Table) -> str:
@@ -66,7 +65,9 @@ def _section(table: Table) -> list[str]:
 
 
 def _headline(table: Table) -> list[str]:
-    return [escape(seeds_words(table)) + " **Bold**: best mean.", _accuracies(table.rows)] if table.rows else []
+    if not table.rows:
+        return []
+    return [escape(seeds_words(table)) + best_words(table, "**Bold**"), _accuracies(table.rows)]
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
@@ -126,14 +127,14 @@ def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]], *, names: int) -
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *lines))
 
 
-def _reading() -> list[str]:
+def _reading(tables: Sequence[Table]) -> list[str]:
     controls = _list(f"{name}: {does}" for name, does in CONTROL_MEANINGS.items())
-    return ["## How to read this", *_list(READING), "What each control isolates:", *controls]
+    return ["## How to read this", *_list(reading_notes(tables)), "What each control isolates:", *controls]
 
 
 def _list(lines: Iterable[str]) -> list[str]:
     """Return one block, or none where there is no line."""
-    items = [f"- {escape(line)}" for line in lines]
+    items = [f"- {escape(line)}".replace("\n", _LINE_BREAK) for line in lines]
     return ["\n".join(items)] if items else []
 
 

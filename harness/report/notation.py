@@ -24,33 +24,6 @@ COLUMN_WORDS: Mapping[Column, str] = {
     "delta": "ΔAcc",
 }
 
-CONTROL_MEANINGS: Mapping[str, str] = {
-    "baseline": "nothing done",
-    "recalibrate-bn": "batch-norm statistics re-estimated on T: no training",
-    "finetune-target": "cross-entropy on T for the same steps: more training, no method",
-    "finetune-source": "cross-entropy on T' for the same steps: no alignment",
-    "curriculum": "the wrong samples are dropped, none is corrected: no correction",
-    "T→T": "the adapter from T to T: alignment without a gap",
-    "sham": "random perturbations of the same norm per sample, kept without correcting",
-    "random subset": "the right samples replaced by a random subset of T of the same size",
-}
-
-READING: tuple[str, ...] = (
-    (
-        "T is the training set; T' is what the adaptation starts from: the samples the classifier gets right, and those "
-        "that were corrected. ΔAcc is the test accuracy minus the baseline's."
-    ),
-    "± is the sample standard deviation (n-1) over seeds. The rate is corrected/wrong training samples, their means over seeds.",
-    (
-        "Differences are paired by seed, in points of test accuracy, with a 95% t-interval; one seed has none, and McNemar's "
-        "exact p on its test predictions stands instead. Bold differences have an interval above zero."
-    ),
-    (
-        "A claim is shown if the interval against each of its controls lies above zero, harmful if each lies below. "
-        "Holm's correction is over the rows of a table, a row's p being that of its weakest control."
-    ),
-)
-
 DIFFERENCES_TITLE = "Paired differences in test accuracy (points, 95% interval)"
 
 
@@ -89,11 +62,11 @@ def loss(statistic: Statistic | None) -> str:
 
 
 def rate(counts: CorrectionCounts | None) -> str:
-    """Write a correction rate, ``55/176 (31%)``: means over seeds."""
-    if counts is None:
+    """Write a correction rate, ``55/176 (31%)``: means over seeds. A sham's is labelled true/moved; without an attack there is none."""
+    if counts is None or counts.tried is None:
         return ABSENT
     share = ABSENT if counts.rate is None else whole_percent(counts.rate)
-    return f"{_count(counts.corrected.mean)}/{_count(counts.wrong.mean)} ({share})"
+    return f"{_count(counts.corrected.mean)}/{_count(counts.tried.mean)} ({share})"
 
 
 def significant(value: float) -> str:
@@ -126,46 +99,25 @@ def clear_gain(reference: Reference) -> bool:
     return found is not None and found.p is not None and found.low is not None and found.low > 0
 
 
-def seeds_words(table: Table) -> str:
-    """Say over which seeds a table's means are taken."""
-    seeds = sorted({seed for row in table.rows for seed in row.seeds})
+def seeds_words(table: Table, *, std: bool = True) -> str:
+    """Say over which seeds a table's means are taken, and whether their std is shown."""
+    seeds = _seeds(table)
     listed = ", ".join(map(str, seeds))
     if len(seeds) == 1:
         return f"Percent (ΔAcc: points), seed {listed} alone."
-    return f"Percent (ΔAcc: points), mean ± sample std over seeds {listed}."
+    return f"Percent (ΔAcc: points), {'mean ± sample std' if std else 'mean'} over seeds {listed}."
 
 
-def flag_lines(table: Table) -> list[str]:
-    """Say each flag once, with the rows that it is raised in."""
-    rows_of: dict[str, list[str]] = {}
-    for row in table.rows:
-        for flag in row.flags:
-            rows_of.setdefault(flag, []).append(row.key.label)
-    return [f"{', '.join(labels)}: {_one_line(flag)}" for flag, labels in rows_of.items()]
+def best_words(table: Table, mark: str) -> str:
+    """Say what a mark on the best means, nothing where no row bears it."""
+    if not any(row.best for row in table.rows):
+        return ""
+    complete = all(list(row.seeds) == _seeds(table) for row in table.rows)
+    return f" {mark}: best mean{'' if complete else ' of the rows with every seed'}."
 
 
-def missing_lines(table: Table) -> list[str]:
-    """Say why differences are missing, once for all rows that lack the same ones."""
-    labels_of: dict[tuple[str, ...], list[str]] = {}
-    for row in table.rows:
-        reasons = dict.fromkeys(reason for claim in row.claims or () for reason in claim.missing)
-        if reasons:
-            labels_of.setdefault(tuple(reasons), []).append(row.key.label)
-    return [f"No difference for {', '.join(labels)}: {', '.join(reasons)}" for reasons, labels in labels_of.items()]
-
-
-def failure_lines(table: Table) -> list[str]:
-    """Say for each failed cell at which stage and why."""
-    from harness.rows import RowKey
-
-    return [
-        f"{RowKey.of(failure.cell).label}, seed {failure.cell.seed}: failed at {failure.stage}: {_one_line(failure.reason)}"
-        for failure in table.failures
-    ]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _seeds(table: Table) -> list[int]:
+    return sorted({seed for row in table.rows for seed in row.seeds})
 
 
 def _count(value: float) -> str:

@@ -14,17 +14,16 @@ from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
     DIFFERENCES_TITLE,
+    best_words,
     cell,
     clear_gain,
     difference,
-    failure_lines,
-    flag_lines,
-    missing_lines,
     rate,
     reference_columns,
     reference_heading,
     seeds_words,
 )
+from harness.report.remarks import failure_lines, flag_lines, missing_lines, wilcoxon_lines
 from harness.report.terminal_grid import add_names, fits, make_console, new_grid, plain, say
 
 __all__ = ["make_console", "render"]
@@ -66,6 +65,7 @@ LAYOUTS = (
     Layout(columns=("test", "delta"), std=frozenset({"test", "delta"}), split=False, wrap=True),
     Layout(columns=("test", "delta"), std=frozenset(), split=False, wrap=True),
 )
+LINE_COLUMNS: tuple[Column, ...] = ("test", "delta")  # where not even the narrowest layout fits
 
 
 def render(tables: Sequence[Table], console: Console) -> None:
@@ -93,7 +93,7 @@ def _render_rows(table: Table, console: Console) -> None:
         console.print()
         say(console, [DIFFERENCES_TITLE], style="bold")
         _render_differences(judged, console)
-        say(console, missing_lines(table))
+        say(console, [*wilcoxon_lines(table), *missing_lines(table)])
         say(console, summaries(table))
     if table.works:
         _render_works(table.works, console)
@@ -134,11 +134,19 @@ def _number(row: Row, column: Column, layout: Layout, console: Console) -> Text:
 
 
 def _captions(table: Table, layout: Layout | None, console: Console) -> list[str]:
-    lines = [seeds_words(table) + (" Bold: best mean." if console.is_terminal else " *: best mean.")]
-    hidden = [words for name, words in COLUMN_WORDS.items() if layout and name not in layout.columns]
-    if hidden:
+    shown = layout.columns if layout else LINE_COLUMNS
+    spread = layout.std if layout else frozenset(LINE_COLUMNS)
+    best = best_words(table, "Bold" if console.is_terminal else "*") if layout else ""
+    lines = [seeds_words(table, std=bool(spread)) + best]
+    if hidden := [words for name, words in COLUMN_WORDS.items() if name not in shown]:
         lines.append(f"Too narrow for {', '.join(hidden)}.")
+    if bare := [COLUMN_WORDS[name] for name in shown if name not in spread and _has_std(table, name)]:
+        lines.append(f"Too narrow for the std of {', '.join(bare)}.")
     return lines
+
+
+def _has_std(table: Table, column: Column) -> bool:
+    return any(value.std is not None for row in table.rows if (value := row.column(column)))
 
 
 def _row_line(row: Row) -> str:

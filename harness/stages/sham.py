@@ -32,12 +32,15 @@ def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artif
     norms = per_sample_norm(correct["images"] - originals, job.norm)
     streams = PerSampleStreams.of(rows, seed=derive_seed("sham", context.subject.seed), device=torch.device("cpu"))
     images = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
-    meta: dict[str, float | None] = {"labelled_true": 0, "median_norm": None}
-    if bool(corrected.any()):
-        network = context.network(state_of(inputs["baseline"]))
-        meta["labelled_true"] = int(labelled_true(network, images[corrected], labels[corrected]).sum())
-        meta["median_norm"] = float(per_sample_norm(images - originals, job.norm)[corrected].median())
+    true = labelled_true(context.network(state_of(inputs["baseline"])), images, labels)
+    moved = per_sample_norm(images - originals, job.norm)
+    meta = {"corrected": _told(true[corrected], moved[corrected]), "all": _told(true, moved)}
     return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta)
+
+
+def _told(true: Tensor, norms: Tensor) -> dict[str, float | None]:
+    """Return how many of some moved samples are labelled true, and how far they were moved in the median."""
+    return {"labelled_true": int(true.sum()), "median_norm": float(norms.median()) if len(norms) else None}
 
 
 def randomly_moved(images: Tensor, norms: Tensor, *, norm: Norm, directions: Tensor) -> Tensor:

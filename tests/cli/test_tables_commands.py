@@ -61,7 +61,7 @@ def test_two_rows_are_compared_seed_by_seed(call, results):
     assert one["points"]["per_seed"] == pytest.approx(gains)
     assert one["points"]["mean"] == pytest.approx(sum(gains.values()) / 2)
     assert set(one["mcnemar"]) == {"1", "2"}
-    assert one["differing"] == []
+    assert one["differing"] == ["source", "adapter"]
     text = call("compare", f"{results}#baseline", f"{results}#ll + deep-coral")
     assert text.code == 0
     assert "ll + deep-coral" in text.out

@@ -1,0 +1,92 @@
+"""The lines that every report sets beneath its tables: flags, missing differences, Wilcoxon's test, failed cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.claims import REFERENCE_WORDS
+from harness.rows import RowKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.claims import Claim
+    from harness.leaderboard import Table
+    from harness.records import CellFailure
+
+INDENT = "  "
+
+
+def flag_lines(table: Table) -> list[str]:
+    """Say each flag once, with the rows that it is raised in."""
+    rows_of: dict[str, list[str]] = {}
+    for row in table.rows:
+        for flag in row.flags:
+            rows_of.setdefault(flag, []).append(row.key.label)
+    return [f"{', '.join(labels)}: {' '.join(flag.split())}" for flag, labels in rows_of.items()]
+
+
+def missing_lines(table: Table) -> list[str]:
+    """Say which claims' differences are missing and why, once for all rows that lack the same ones."""
+    labels_of: dict[str, list[str]] = {}
+    for row in table.rows:
+        lacking = "; ".join(_lacking(claim) for claim in row.claims or () if claim.missing)
+        if lacking:
+            labels_of.setdefault(lacking, []).append(row.key.label)
+    return [f"{', '.join(labels)}: {lacking}" for lacking, labels in labels_of.items()]
+
+
+def wilcoxon_lines(table: Table) -> list[str]:
+    """Name the difference with the smallest signed-rank p; no line where no row has the seeds for the test."""
+    tested = [
+        (
+            found.wilcoxon_p,
+            f"{row.key.label} vs {REFERENCE_WORDS[reference.name]} ({found.mean:+z.2f} points, n = {found.n})",
+        )
+        for row in table.rows
+        for reference in (row.claims.references if row.claims else ())
+        if (found := reference.difference) and found.wilcoxon_p is not None
+    ]
+    if not tested:
+        return []
+    smallest = min(p for p, _ in tested)
+    first, *others = [words for p, words in tested if p == smallest]
+    tied = f", and {len(others)} more as small" if others else ""
+    return [f"Smallest of {len(tested)} Wilcoxon p-values, none adjusted: {smallest:.2g}, {first}{tied}."]
+
+
+def failure_lines(table: Table) -> list[str]:
+    """Say each reason once, with the stage and the cells that failed for it; lines after its first are indented."""
+    failed: dict[tuple[str, str], list[CellFailure]] = {}
+    for failure in table.failures:
+        failed.setdefault((failure.stage, _indented(failure.reason)), []).append(failure)
+    # Where nothing else is in the table, its title says which cells these are.
+    named = bool(table.rows) or len(failed) > 1
+    return [_failure(stage, reason, cells, named=named) for (stage, reason), cells in failed.items()]
+
+
+def _lacking(claim: Claim) -> str:
+    absent = [REFERENCE_WORDS[reference.name] for reference in claim.references if reference.missing]
+    against = f" vs {', '.join(absent)}" if len(absent) < len(claim.references) else ""
+    return ", ".join(dict.fromkeys([f"no {claim.name} difference{against}", *claim.missing]))
+
+
+def _failure(stage: str, reason: str, cells: Sequence[CellFailure], *, named: bool) -> str:
+    if len(cells) == 1:
+        return f"{_cells(cells)}: failed at {stage}: {reason}"
+    which = f"\n{INDENT}These are {_cells(cells)}." if named else ""
+    return f"{len(cells)} cells failed at {stage}: {reason}{which}"
+
+
+def _cells(failures: Sequence[CellFailure]) -> str:
+    seeds_of: dict[str, list[int]] = {}
+    for failure in failures:
+        seeds_of.setdefault(RowKey.of(failure.cell).label, []).append(failure.cell.seed)
+    return "; ".join(
+        f"{label}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+        for label, seeds in seeds_of.items()
+    )
+
+
+def _indented(reason: str) -> str:
+    return f"\n{INDENT}".join(line.rstrip() for line in reason.strip().splitlines() if line.strip())
