@@ -22,8 +22,8 @@ SURVIVALS = ("uint8", "float16", "flip")
 class CorrectionCounts:
     """How many training samples were wrong, corrected, and kept in ``T'`` beside the right ones.
 
-    A sham's ``corrected`` are those of the moved samples that are labelled true. ``tried`` is what the rate is a share of: the wrong
-    samples, a sham's moved ones, None where nothing was attacked.
+    A sham's ``corrected`` are those of the moved samples that are labelled true. ``tried`` is what the rate is a share of: the
+    wrong samples, a sham's moved ones, None where nothing was attacked.
     """
 
     wrong: Statistic

@@ -36,8 +36,8 @@ class Row:
     """One approach, averaged over its seeds. Accuracies are shares in [0, 1]; ``delta`` is the gain over the baseline.
 
     ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
-    which no row has a higher mean, of the rows that have every seed of the table and do not all tie. ``versus_finetune`` is in points, None without such a row or a seed in common. ``work`` is None
-    where ``T'`` holds no attacked samples.
+    which no row has a higher mean, among rows that have every seed of the table and do not all tie. ``versus_finetune`` is in
+    points, None without such a row or a seed in common. ``work`` is None where ``T'`` holds no attacked samples.
     """
 
     key: RowKey

@@ -135,7 +135,7 @@ class Lookup:
 
     def _is(self, kind: Wanted, name: str) -> bool:
         if kind == "control":
-            from harness.spec import ALL_CONTROLS
+            from harness.controls import ALL_CONTROLS
 
             return name in ALL_CONTROLS
         if kind == "preset":

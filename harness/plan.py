@@ -35,9 +35,9 @@ from harness.store import content_key
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.controls import Control
     from harness.data import DataDescription
     from harness.manager import Manager
-    from harness.records import Control
     from harness.resolve import ResolvedModel
     from harness.spec import Keep
 

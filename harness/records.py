@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.controls import Control
 from harness.errors import StoreError
 from harness.store import atomic_write
 
@@ -19,17 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 LONGEST_NAME = 200
-
-Control = Literal[
-    "none",
-    "recalibrate-bn",
-    "finetune-target",
-    "finetune-source",
-    "curriculum",
-    "target-to-target",
-    "sham",
-    "random-subset",
-]
 
 
 class Frozen(BaseModel):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from harness.records import CellName, Control
+    from harness.controls import Control
+    from harness.records import CellName
 
 STANDALONE = ("none", "recalibrate-bn", "finetune-target", "target-to-target", "random-subset")
 CORRECTORS = ("none", "bi", "bih", "vbi-iter1", "vbi", "ll", "ddn", "sp")

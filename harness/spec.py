@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.budget import Adaptation, Baseline
 from harness.catalogue import Normalization
+from harness.controls import ALL_CONTROLS, Control
 from harness.criteria import Objective, Select
 from harness.errors import SpecError, did_you_mean
 from harness.validation import KeyFaultError, alternatives, describe, parse, shown
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     from harness.yamlio import Document
 
 Keep = Literal["corrected", "all"]
-ControlName = Literal[
-    "none",
-    "recalibrate-bn",
-    "finetune-target",
-    "finetune-source",
-    "curriculum",
-    "target-to-target",
-    "sham",
-    "random-subset",
-]
-ALL_CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 
 LONGEST_NAME = 80
 LARGEST_SEED = 2**32 - 1
@@ -202,7 +192,7 @@ class Experiment(Section):
         min_length=1, description="A list of correctors: presets' names, or mappings."
     )
     adapters: list[AdapterReference] = Field(min_length=1, description="A list of adapters: names, or mappings.")
-    controls: Literal["default", "none"] | list[ControlName] = Field(
+    controls: Literal["default", "none"] | list[Control] = Field(
         "default", description="The rival explanations: all of them, none (said aloud), or some."
     )
     adaptation: Adaptation = Field(
@@ -212,7 +202,7 @@ class Experiment(Section):
 
     @field_validator("controls")
     @classmethod
-    def _some_controls(cls, controls: str | list[ControlName]) -> str | list[ControlName]:
+    def _some_controls(cls, controls: str | list[Control]) -> str | list[Control]:
         if not controls:
             raise ValueError('is empty; write "controls: none" to go without')
         repeated = [name for index, name in enumerate(controls) if name in controls[:index]]
@@ -221,7 +211,7 @@ class Experiment(Section):
         return controls
 
     @property
-    def control_names(self) -> tuple[ControlName, ...]:
+    def control_names(self) -> tuple[Control, ...]:
         """The controls asked for."""
         if self.controls == "default":
             return ALL_CONTROLS

@@ -9,9 +9,10 @@ import pytest
 
 from harness.budget import Adaptation
 from harness.catalogue import Catalogue
+from harness.controls import ALL_CONTROLS
 from harness.errors import SpecError
 from harness.manager import Manager
-from harness.spec import ALL_CONTROLS, find_spec, load_spec
+from harness.spec import find_spec, load_spec
 
 SHORTEST = """\
 name: shortest

@@ -62,7 +62,7 @@ def loss(statistic: Statistic | None) -> str:
 
 
 def rate(counts: CorrectionCounts | None) -> str:
-    """Write a correction rate, ``55/176 (31%)``: means over seeds. A sham's is labelled true/moved; without an attack there is none."""
+    """Write a correction rate, ``55/176 (31%)``: means over seeds; a sham's is labelled true/moved."""
     if counts is None or counts.tried is None:
         return ABSENT
     share = ABSENT if counts.rate is None else whole_percent(counts.rate)

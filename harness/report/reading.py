@@ -28,8 +28,8 @@ _NOTES = (
         "that were corrected. ΔAcc is the test accuracy minus the baseline's."
     ),
     (
-        "± is the sample standard deviation (n-1) over seeds. The rate is corrected/wrong training samples, their means over seeds; "
-        "a sham's is labelled true/moved, by chance and not by correction."
+        "± is the sample standard deviation (n-1) over seeds. The rate is corrected/wrong training samples, their means over "
+        "seeds; a sham's is labelled true/moved."
     ),
     (
         "Differences are paired by seed, in points of test accuracy, with a 95% t-interval; one seed has none, and McNemar's "
