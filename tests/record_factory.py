@@ -18,6 +18,7 @@ from harness.records import (
 EXAMPLES = 200
 BASELINE = 0.5
 NO_ATTACK = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm")) | {"forward": 0, "backward": 0}
+SHAM = {"survived": {}, "forward": 0, "backward": 0}
 
 
 def make_record(
@@ -81,6 +82,13 @@ def control(name, test, seed=1, **changes):
     return make_record(control=name, test=test, seed=seed, **changes)
 
 
+def sham(test, seed=1, *, true, moved, **changes):
+    """A record of the sham of "vbi": of ``moved`` samples ``true`` are labelled true."""
+    return control(
+        "sham", test, seed, **{"corrector": "vbi", "corrected": true, "work": SHAM | {"kept": moved}} | changes
+    )
+
+
 def make_comparable(**changes):
     fields = {
         "key": "k" * 8,
@@ -124,9 +132,11 @@ def make_history(diagnostics):
     ]
 
 
-def make_failure(*, model="net", corrector="ll", adapter="deep-coral", control=None, seed=1, reason="out of memory"):
+def make_failure(
+    *, model="net", corrector="ll", adapter="deep-coral", control=None, seed=1, stage="correct", reason="out of memory"
+):
     cell = CellName(model=model, corrector=corrector, adapter=adapter, control=control, seed=seed)
-    return CellFailure(experiment="toy", key="f" * 32, cell=cell, stage="correct", reason=reason, exit_code=1)
+    return CellFailure(experiment="toy", key="f" * 32, cell=cell, stage=stage, reason=reason, exit_code=1)
 
 
 def make_matrix(seeds=(1, 2, 5)):
@@ -152,7 +162,7 @@ def make_matrix(seeds=(1, 2, 5)):
             test=0.5 + 0.01 * order + gain + (0.005 * (row * (row + order) % 3) if gain else 0.0),
             baseline=0.5 + 0.01 * order,
             corrected=_corrected(control, corrector),
-            work=NO_ATTACK if control == "curriculum" else None,
+            work={"curriculum": NO_ATTACK, "sham": SHAM | {"kept": 3}}.get(control),
             source=None if control in {"none", "recalibrate-bn", "finetune-target"} else 1.0,
         )
         for order, seed in enumerate(seeds)
@@ -161,6 +171,4 @@ def make_matrix(seeds=(1, 2, 5)):
 
 
 def _corrected(control, corrector):
-    if control is not None and control not in {"sham", "curriculum"}:
-        return None
-    return 3 if corrector == "vbi" and control is None else 0
+    return {(None, "vbi"): 3, ("sham", "vbi"): 1, ("curriculum", "none"): 0}.get((control, corrector))

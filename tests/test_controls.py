@@ -203,7 +203,7 @@ def test_every_sham_perturbation_is_as_large_as_the_correctors(done, norm, order
     assert torch.equal(sham.tensors["rows"], corrected.tensors["rows"])
     assert torch.equal(sham.tensors["corrected"], corrected.tensors["corrected"])
     middle = np.sort(ours[sham.tensors["corrected"].numpy()])
-    assert sham.meta["median_norm"] == pytest.approx(middle[(len(middle) - 1) // 2], rel=1e-4)
+    assert sham.meta["corrected"]["median_norm"] == pytest.approx(middle[(len(middle) - 1) // 2], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["bim", "ddn"])
@@ -234,7 +234,7 @@ def test_sham_is_kept_whatever_comes_of_it_and_that_is_counted(done, perturbed):
     with torch.no_grad():
         predicted = done.network(sham.tensors["images"]).argmax(1)
     expected = int((predicted == done.at.data.train_labels[rows])[corrected].sum())
-    assert sham.meta["labelled_true"] == expected < int(corrected.sum())
+    assert sham.meta["corrected"]["labelled_true"] == expected < int(corrected.sum())
     source = source_images("sham", "corrected", done.with_perturbed(sham), done.at.context())
     assert len(source) == len(done.inputs["split"].tensors["right"]) + int(corrected.sum())
     done.adapt(perturbed=sham, source="sham")

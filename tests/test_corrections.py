@@ -1,7 +1,7 @@
 """What the correctors did, pooled over seeds and told once a corrector, against numbers worked out by hand."""
 
 import pytest
-from record_factory import NO_ATTACK, control, method
+from record_factory import NO_ATTACK, control, method, sham
 
 from harness.leaderboard import build
 
@@ -45,7 +45,7 @@ def test_a_corrector_is_one_line_whatever_its_adapters_and_controls():
     records = [
         method(0.6),
         method(0.6, adapter="mk-mmd"),
-        control("sham", 0.6, corrector="vbi", corrected=3),
+        sham(0.6, true=1, moved=3),
         control("finetune-source", 0.6, corrector="vbi", corrected=3),
         control("curriculum", 0.6, corrector="none", corrected=0, work=NO_ATTACK),
         method(0.6, corrector="ddn"),
@@ -61,10 +61,16 @@ def test_a_corrector_is_one_line_whatever_its_adapters_and_controls():
     }
 
 
-def test_a_corrector_is_known_by_its_sham_where_its_own_cell_failed():
-    records = [method(0.6, 1), control("sham", 0.6, 1, corrector="vbi", corrected=3)]
-    records.append(control("sham", 0.6, 2, corrector="vbi", corrected=5))
+def test_a_corrector_is_known_by_its_finetune_source_where_its_own_cell_failed():
+    records = [method(0.6, 1), control("finetune-source", 0.6, 1, corrector="vbi", corrected=3)]
+    records.append(control("finetune-source", 0.6, 2, corrector="vbi", corrected=5))
     assert works_of(records)["vbi"].counts.corrected.per_seed == {1: 3, 2: 5}
+
+
+def test_a_shams_own_counts_are_never_taken_for_its_correctors():
+    records = [method(0.6, 1), sham(0.6, 1, true=1, moved=3), sham(0.6, 2, true=2, moved=5)]
+    assert works_of(records)["vbi"].counts.corrected.per_seed == {1: 3}
+    assert works_of(records[1:]) == {}
 
 
 def test_an_attack_that_corrects_nothing_has_passes_but_no_norm():

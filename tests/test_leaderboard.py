@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from record_factory import EXAMPLES, control, make_failure, make_matrix, make_record, method
+from record_factory import EXAMPLES, NO_ATTACK, control, make_failure, make_matrix, make_record, method, sham
+from scipy import stats
 
 from harness.errors import StoreError
 from harness.leaderboard import build, summaries, verdicts
@@ -107,6 +108,44 @@ def test_every_row_that_ties_for_the_best_is_flagged():
     assert "source" not in rows["baseline"].best
 
 
+def best_of(records, column="test"):
+    return {label for label, row in rows_of(records).items() if column in row.best}
+
+
+def test_a_mean_over_the_easier_seeds_alone_is_never_the_best():
+    records = [method(0.6, 1), method(0.7, 2), control("finetune-target", 0.5, 1), control("finetune-target", 0.6, 2)]
+    assert best_of([*records, method(0.9, 2, corrector="ll")]) == {"vbi + deep-coral"}
+
+
+def test_no_row_is_the_best_where_none_has_every_seed():
+    assert best_of([method(0.6, 1), method(0.7, 2, corrector="ll")]) == set()
+
+
+def test_no_row_is_the_best_of_a_column_in_which_all_that_may_be_tie():
+    tied = [method(0.6, seed, corrector=name) for name in ("vbi", "ll") for seed in (1, 2)]
+    assert best_of([*tied, method(0.5, 2, corrector="bi")]) == set()
+    assert best_of([*tied, method(0.5, 1, corrector="bi"), method(0.5, 2, corrector="bi")]) == {
+        "vbi + deep-coral",
+        "ll + deep-coral",
+    }
+    # the one row with a source set is compared with none
+    assert best_of([method(0.6), control("none", 0.5, source=None)], "source") == set()
+
+
+def test_a_curriculum_has_counts_and_no_rate():
+    counts = rows_of([control("curriculum", 0.6, corrector="none", corrected=0, wrong=28, work=NO_ATTACK)])[
+        "curriculum + deep-coral"
+    ].correction
+    assert (counts.wrong.mean, counts.tried, counts.rate) == (28, None, None)
+
+
+def test_a_shams_rate_is_of_the_samples_that_it_moved():
+    counts = rows_of([sham(0.6, 1, true=5, moved=20), sham(0.6, 2, true=3, moved=6)])[
+        "sham of vbi + deep-coral"
+    ].correction
+    assert counts.rate == pytest.approx(8 / 26)
+
+
 def test_each_claim_is_paired_with_the_controls_that_isolate_it():
     claims = rows_of(make_matrix())["vbi + deep-coral"].claims
     assert [(one.name, [reference.name for reference in one.references]) for one in claims] == [
@@ -206,6 +245,23 @@ def test_one_seed_gives_mcnemar_and_no_interval():
     assert sentence == (
         "the method helps: vbi + deep-coral +3.00 points over finetune-target (n = 1, McNemar p = 0.031): n = 1: no interval"
     )
+
+
+def test_from_six_seeds_on_a_verdict_says_wilcoxons_p():
+    # gains 1, 2 ... 7: t = 4 / (sqrt(14 / 3) / sqrt(7)) = 4.899, and of 2^7 signs two are as extreme as all positive
+    records = [method(0.5 + 0.01 * seed, seed) for seed in range(1, 8)]
+    records += [control("finetune-target", 0.5, seed) for seed in range(1, 8)]
+    p = 2 * stats.t.sf(4 / (14 / 3 / 7) ** 0.5, df=6)
+    assert verdicts(build(records)[0])[-1].endswith(
+        f"over finetune-target (n = 7, p = {p:.2g}, Wilcoxon p = 0.016): shown"
+    )
+    fewer = [record for record in records if record.cell.seed < 6]
+    assert verdicts(build(fewer)[0])[-1].endswith("over finetune-target (n = 5): shown")
+
+
+def test_equal_gains_have_wilcoxons_p_alone():
+    records = [method(0.6, seed) for seed in range(6)] + [control("finetune-target", 0.5, seed) for seed in range(6)]
+    assert "(n = 6, Wilcoxon p = 0.031)" in verdicts(build(records)[0])[-1]
 
 
 def test_a_verdict_sentence_says_the_evidence():

@@ -74,8 +74,7 @@ def _lacking(claim: Claim) -> str:
 def _failure(stage: str, reason: str, cells: Sequence[CellFailure], *, named: bool) -> str:
     if len(cells) == 1:
         return f"{_cells(cells)}: failed at {stage}: {reason}"
-    which = f"\n{INDENT}These are {_cells(cells)}." if named else ""
-    return f"{len(cells)} cells failed at {stage}: {reason}{which}"
+    return f"{len(cells)} cells{f' ({_cells(cells)})' if named else ''} failed at {stage}: {reason}"
 
 
 def _cells(failures: Sequence[CellFailure]) -> str:
