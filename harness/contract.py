@@ -201,7 +201,7 @@ class Adapter(Configurable[OptionsT], ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither losses() nor adapt()")
 
     def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:  # noqa: ARG002 (a default)
-        """Return figures to record beside the losses, such as a noise floor; called at each validation."""
+        """Return figures to record beside the losses, at each validation; ``X-noise-floor`` is shown beside ``X``."""
         return {}
 
     def modules(self, num_features: int, num_classes: int) -> Mapping[str, nn.Module]:  # noqa: ARG002 (a default)
