@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from harness.engine.images import ImageSet
     from harness.engine.networks import PixelClassifier
 
-BATCH_SIZE = 256
+CPU_BATCH_SIZE = 64
+"""Few images a pass on a CPU, so that a layer's activations stay in its caches."""
+GPU_BATCH_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,12 @@ class Predictions:
         return float(self.losses.double().sum()) / max(len(self.losses), 1)
 
 
-def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int = BATCH_SIZE) -> Predictions:
+def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | None = None) -> Predictions:
     """Classify a set in eval mode and float32."""
     predicted, losses = [], []
     with modes_kept(network), torch.inference_mode():
         network.eval()
-        for pixels, labels in images.batches(batch_size):
+        for pixels, labels in images.batches(batch_size or _batch_size(network)):
             logits = network(pixels)
             predicted.append(logits.argmax(1).cpu())
             losses.append(cross_entropy(logits, labels, reduction="none").cpu())
@@ -57,15 +59,20 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int = BAT
     return Predictions(images.labels, torch.cat(predicted), torch.cat(losses))
 
 
-def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
+def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None) -> Tensor:
     """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
     if len(images) == 0:
         # Many networks cannot reshape an empty batch.
         return torch.empty(0, dtype=torch.bool)
     verdicts = []
+    size = batch_size or _batch_size(network)
     with modes_kept(network), torch.inference_mode():
         network.eval()
-        for some, true in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+        for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
             verdicts.append(predicted == true.cpu())
     return torch.cat(verdicts)
+
+
+def _batch_size(network: PixelClassifier) -> int:
+    return CPU_BATCH_SIZE if network.device.type == "cpu" else GPU_BATCH_SIZE

@@ -122,7 +122,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(settings, theirs), name="harness-worker", daemon=True)
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _memory_kept():
             self.process.start()
         theirs.close()
         self.key = ""
@@ -145,6 +145,25 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Let a process started inside keep the memory it frees, unless the user has set it otherwise.
+
+    A pass over a batch frees and takes the same megabytes at every layer; glibc hands them back to the kernel each time, which
+    costs a network of small images a tenth to a third of its time. Other allocators do not read these variables.
+    """
+    mine = {name: value for name, value in _ALLOCATOR.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)
+
+
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 
 def _end(exit_code: int | None) -> str:
