@@ -17,7 +17,7 @@ import torch
 from running import TINY_STAGES, environment, install_broken_plugins, records_of, run_spec, write_spec
 
 from harness.executors import Outcome, WorkerSettings
-from harness.executors.processes import ProcessExecutor
+from harness.executors.processes import ProcessExecutor, _memory_kept
 
 # Without a word before its end: a worker whose parent is gone must not need to speak to notice.
 LONG = {"name": "long", "adaptation": {"steps": 2_000_000, "batch_size": 16, "lr": 0.001, "validations": 1}}
@@ -157,3 +157,13 @@ def test_a_run_that_is_killed_leaves_no_workers(started):
     started.kill()
     started.wait(timeout=30)
     wait_until(lambda: not any(map(is_running, workers)), seconds=20)
+
+
+def test_workers_are_told_to_keep_freed_memory_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "5")
+    with _memory_kept():
+        assert os.environ["MALLOC_MMAP_THRESHOLD_"] == str(32 * 1024**2)
+        assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "5"
+    assert "MALLOC_MMAP_THRESHOLD_" not in os.environ
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "5"
