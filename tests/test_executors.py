@@ -127,7 +127,14 @@ def started(inline, tmp_path):
     command = [sys.executable, "-c", "from harness.cli import main; main()", "run", str(write_spec(tmp_path, **LONG))]
     command += ["--results", str(tmp_path / "results"), "--workers", "2", "--device", "cpu"]
     process = subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that a shell runs in the background are born deaf to Ctrl-C, and so would be what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
     )
     wait_until(lambda: len(children(process.pid)) >= 2, seconds=60)
     yield process
