@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
-    from torch import Generator, Tensor, nn
+    from torch import Tensor, nn
 
 Norm = Literal["l0", "l1", "l2", "linf"]
 """The norms that a perturbation is measured in."""
@@ -270,10 +270,3 @@ class DatasetProvider(Configurable[OptionsT], ABC):
         The harness keeps decoded images under it; the data's fingerprint is by content all the same.
         """
         return None
-
-
-def new_generator(seed: int) -> Generator:
-    """Return a torch generator of its own on the CPU."""
-    import torch
-
-    return torch.Generator().manual_seed(seed)

@@ -127,13 +127,13 @@ class _Resolver:
     # -- data sets ------------------------------------------------------------------------------------------------------
 
     def _dataset(self, reference: DatasetReference, at: Location) -> ResolvedDataset:
-        written, normalization, image_size = reference.inline_options, reference.normalization, None
+        written, normalization = reference.inline_options, reference.normalization
         if reference.card is not None:
             if reference.card not in self.catalogue.paths("datasets"):
                 self._refuse_unknown_dataset(reference.card, (*at, "card"))
             card = self.catalogue.dataset(reference.card)
             provider = self._plugin("dataset", card.provider, reference, at, written=written, preset=card.options)
-            normalization, image_size = normalization or card.normalization, card.image_size
+            normalization = normalization or card.normalization
             self.channels, name = card.channels, reference.card
         elif reference.image_folder is not None:
             folder = self.lookup.existing(reference.image_folder, (*at, "image_folder"), "folder")
@@ -147,7 +147,7 @@ class _Resolver:
             provider = self._plugin("dataset", name, reference, at, written=written)
             name = provider.plugin.name
         self._check_channels(reference.normalization, (*at, "normalization"))
-        return ResolvedDataset(reference.name or name, provider, normalization, image_size)
+        return ResolvedDataset(reference.name or name, provider, normalization)
 
     def _refuse_unknown_dataset(self, name: str, location: Location) -> None:
         if any(plugin.answers_to(name) for plugin in self.manager.names("dataset")):

@@ -41,7 +41,6 @@ class ResolvedDataset:
     name: str
     provider: ResolvedPlugin
     normalization: Normalization | None
-    image_size: int | None
 
 
 @dataclass(frozen=True)

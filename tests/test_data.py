@@ -70,7 +70,7 @@ def store(tmp_path):
 
 
 def describe(provider, store):
-    return describe_data(ResolvedDataset("toy", FakePlugin(NoOptions()), None, None), FakeManager(provider), store)
+    return describe_data(ResolvedDataset("toy", FakePlugin(NoOptions()), None), FakeManager(provider), store)
 
 
 def test_a_description_has_the_numbers_that_numpy_finds(store):
@@ -140,7 +140,7 @@ def folder_fingerprint(root, store):
     manager = Manager.discover()
     plugin = manager.find("dataset", "image-folder")
     options = manager.load(plugin).options_type(root=str(root))
-    return describe_data(ResolvedDataset("f", ResolvedPlugin(plugin, options), None, None), manager, store).fingerprint
+    return describe_data(ResolvedDataset("f", ResolvedPlugin(plugin, options), None), manager, store).fingerprint
 
 
 def test_the_same_images_in_two_folders_are_one_data_set_and_one_pixel_makes_another(tmp_path, store):

@@ -28,6 +28,7 @@ def command(*, as_json: bool) -> None:
                 "images": size,
                 "description": card.description,
                 "source": card.source,
+                "standard_eps": card.standard_eps,
             }
         )
     carded = {entry["name"] for entry in entries}

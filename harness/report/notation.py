@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.claims import CLAIM_WORDS, REFERENCE_WORDS, REFERENCES
+from harness.claims import REFERENCE_WORDS, REFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,6 @@ def reference_columns() -> list[tuple[ClaimName, ReferenceName]]:
 def reference_heading(claim: ClaimName, reference: ReferenceName) -> tuple[str, str]:
     """Return the two lines of such a column's heading."""
     return f"{claim}:", f"vs {REFERENCE_WORDS[reference]}"
-
-
-def claim_heading(claim: ClaimName) -> str:
-    """Return a claim's name as a heading."""
-    words = CLAIM_WORDS[claim]
-    return words[0].upper() + words[1:]
 
 
 def percent(statistic: Statistic | None, *, signed: bool = False, std: bool = True) -> str:
