@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Norm = Literal["l0", "l1", "l2", "linf"]
 """The norms that a perturbation is measured in."""
+
+Spending = Literal["fixed", "minimal"]
+"""Whether an attack spends a given budget of perturbation, or looks for the smallest that suffices."""
 
 
 class Options(BaseModel):
@@ -49,10 +53,49 @@ class NoOptions(Options):
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """A library that does a plugin's work: its version enters results' keys; ``install`` is the command that brings it.
+
+    ``also`` names other distributions that this plugin's part of it needs.
+    """
+
+    distribution: str
+    install: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str | None:
+        """The version that is installed, None where it is not."""
+        return _version(self.distribution)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The installed versions of the library and of what else is needed."""
+        found = {name: _version(name) for name in (self.distribution, *self.also)}
+        return {name: version for name, version in found.items() if version is not None}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The distributions that are not installed."""
+        return tuple(name for name in (self.distribution, *self.also) if _version(name) is None)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 class Configurable(Generic[OptionsT]):
-    """A plugin class with typed options: ``class PGD(Attack[PGDOptions])`` sets ``PGD.options_type``."""
+    """A plugin class with typed options: ``class PGD(Attack[PGDOptions])`` sets ``PGD.options_type``.
+
+    ``library`` is set by plugins that hand the work to another distribution.
+    """
 
     options_type: ClassVar[type[Options]] = NoOptions
+    library: ClassVar[Library | None] = None
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -70,7 +113,9 @@ class Capabilities:
     """What an attack can do, declared so that it need not be tried.
 
     ``norm`` is the one it bounds or minimizes. ``targeted``: can approach given labels; ``untargeted``: can flee them.
-    ``gradients``: needs input gradients. ``stochastic``: draws random numbers.
+    ``gradients``: needs input gradients. ``stochastic``: draws random numbers. ``budget``: "fixed" where a given perturbation is
+    spent, "minimal" where the smallest that suffices is looked for. ``examples``: starts from other images that reach the
+    objective, which the harness supplies as ``self.examples``.
     """
 
     norm: Norm
@@ -78,6 +123,8 @@ class Capabilities:
     untargeted: bool
     gradients: bool
     stochastic: bool = False
+    budget: Spending = "fixed"
+    examples: bool = False
 
 
 class Classifier(Protocol):
@@ -139,15 +186,26 @@ class SampleStreams(Protocol):
         """Return the streams of part of the batch; they advance together with the whole's."""
 
 
+class Examples(Protocol):
+    """Other images that the classifier labels right, for attacks that start from one."""
+
+    def reaching(self, criterion: Criterion) -> tuple[Tensor, Tensor]:
+        """Return for each sample an image (N, C, H, W) that reaches its objective, and whether there is one (N,).
+
+        Where there is none, the image is the sample itself. A sample's image does not depend on the batch it is in.
+        """
+
+
 class Attack(Configurable[OptionsT], ABC):
     """An attack algorithm. The criterion says what it drives at; the harness decides success.
 
-    ``random`` is set by the harness before each batch. An option called ``eps`` is a bound in ``capabilities.norm``
-    that the harness holds the attack to.
+    ``random``, and ``examples`` where ``capabilities.examples``, are set by the harness before each batch. An option called
+    ``eps`` is a bound in ``capabilities.norm`` that the harness holds the attack to.
     """
 
     capabilities: ClassVar[Capabilities]
     random: SampleStreams
+    examples: Examples
 
     @abstractmethod
     def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:

@@ -65,9 +65,9 @@ def correction_criterion(
     return LabelCriterion(labels, targeted_objective(objective), true_labels, stop_early=select == "first-hit")
 
 
-def attack_criterion(true_labels: Tensor) -> LabelCriterion:
+def attack_criterion(true_labels: Tensor, *, stop_early: bool = True) -> LabelCriterion:
     """Build a robustness test's criterion: flee the true labels (N,)."""
-    return LabelCriterion(true_labels, targeted=False, goal=true_labels, correcting=False)
+    return LabelCriterion(true_labels, targeted=False, goal=true_labels, correcting=False, stop_early=stop_early)
 
 
 def _objective_labels(objective: Objective, true_labels: Tensor, clean_logits: Tensor) -> Tensor:

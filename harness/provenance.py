@@ -20,16 +20,26 @@ if TYPE_CHECKING:
 
 @cache
 def edited_source(distribution: str, package: str, parts: tuple[str, ...] = ()) -> str | None:
-    """Return the sha256 of a package's Python files (of some ``parts`` of it) where it is edited in place, else None."""
+    """Return the sha256 of a package's files (of some ``parts`` of it) where it is edited in place, else None.
+
+    Tables and templates beside the code count as code: what Python compiles does not.
+    """
     if not _is_editable(distribution):
         return None
     digest = hashlib.sha256()
     for root in _roots(package):
-        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+        for path in _files(root):
             name = path.relative_to(root) if root.is_dir() else Path(path.name)
             if not parts or name.parts[0] in parts:
                 digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _files(root: Path) -> list[Path]:
+    """Return a package's files in a fixed order, or the module itself."""
+    if not root.is_dir():
+        return [root]
+    return sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def _is_editable(distribution: str) -> bool:

@@ -14,8 +14,10 @@ from toys import conv_classifier, random_images, states_equal, threshold_classif
 
 from harness.contract import Attack, Capabilities, NoOptions, Options
 from harness.criteria import OBJECTIVES
-from harness.engine.attacking import Corrector
+from harness.engine.attacking import Attacker, Corrector
+from harness.engine.examples import TrainingExamples
 from harness.engine.gradients import loss_gradient
+from harness.engine.images import ImageSet
 from harness.errors import ContractError
 from harness_paper.bim import BIM, BIMOptions
 from harness_paper.ddn import DDN, DDNOptions
@@ -81,8 +83,47 @@ def test_the_choice_of_iterate_holds_for_any_attack(select, expected):
 
 
 def test_passes_are_those_of_the_attack_and_one_of_the_clean_images():
-    result = correct_dark(brighten)
+    result = correct_dark(brighten, select="min-norm")
     assert (result.passes.forward, result.passes.backward) == (4 + 4 * 4, 0)
+
+
+def test_an_attack_is_ended_when_every_sample_has_its_first_hit():
+    result = correct_dark(brighten)  # by 0.3, which suffices for two, then by 0.5, which does for all
+    assert (result.passes.forward, result.cut) == (4 + 4 * 2, False)
+    assert result.images.flatten().tolist() == pytest.approx([0.7, 0.6, 0.7, 0.6])
+    assert result.corrected.all()
+
+
+def test_what_an_ended_attack_could_not_put_back_is_put_back_for_it():
+    def train_while_attacking(_attack, classifier, images, _criterion):
+        classifier.train()
+        for step in (3, 5):
+            with torch.no_grad():
+                classifier(images + 0.1 * step)
+        classifier.eval()
+        return images
+
+    run = corrector(train_while_attacking, threshold_classifier())
+    for _ in range(
+        2
+    ):  # the second batch is attacked on a twin in eval mode, or the guard would complain of the first's
+        assert run.correct(DARK, ONES, torch.arange(4)).corrected.all()
+    [twin] = [run._guard.twin]
+    assert not any(module.training for module in twin.modules())
+
+
+def test_a_hit_that_the_original_does_not_confirm_is_no_end():
+    def claim_success(_attack, classifier, images, _criterion):
+        classifier.network.forward = lambda given: torch.tensor([[0.0, 1.0]]).expand(len(given), 2)
+        with torch.no_grad():
+            classifier(images)
+            classifier(images + torch.tensor([0.3, 0.3, 0.0, 0.0]).reshape(-1, 1, 1, 1))
+            classifier(images + torch.tensor([0.0, 0.0, 0.45, 0.5]).reshape(-1, 1, 1, 1))
+        return images
+
+    result = correct_dark(claim_success)
+    assert result.images.flatten().tolist() == pytest.approx([0.7, 0.6, 0.65, 0.6])
+    assert result.corrected.all()
 
 
 def test_an_attack_that_steps_by_gradients_is_counted_backward_too():
@@ -104,6 +145,7 @@ def test_the_original_decides_whatever_the_twin_says():
         classifier.network.forward = lambda given: torch.tensor([[0.0, 1.0]]).expand(len(given), 2)
         with torch.no_grad():
             classifier(images)
+        del classifier.network.forward
         return images
 
     result = correct_dark(claim_success)
@@ -116,6 +158,7 @@ def test_what_was_returned_counts_where_the_twins_hit_was_none():
         classifier.network.forward = lambda given: torch.tensor([[0.0, 1.0]]).expand(len(given), 2)
         with torch.no_grad():
             classifier(images)
+        del classifier.network.forward
         return images + torch.tensor([0.5, 0.5, 0.0, 0.0]).reshape(-1, 1, 1, 1)
 
     result = correct_dark(claim_then_deliver)
@@ -244,11 +287,14 @@ def leave_gradients(_attack, classifier, images, _criterion):
         ),
         (returning(lambda images: images * 0 - 0.5), "returned pixels in [-0.5, -0.5]; expected them in [0, 1]"),
         (returning(lambda images: images * 0 + 2), "returned pixels in [2, 2]; expected them in [0, 1]"),
-        (darken_in_place, "changed the images it was given, in place; work on a copy"),
-        (train_the_classifier, "changed the classifier's train/eval mode; leave the classifier as it was"),
-        (write_parameters, "changed the classifier's parameters or buffers; leave the classifier as it was"),
-        (write_buffers, "changed the classifier's parameters or buffers; leave the classifier as it was"),
-        (leave_gradients, "changed the classifier's parameter gradients; leave the classifier as it was"),
+        (darken_in_place, "changed the images it was given, in place; expected them untouched: work on a copy"),
+        (train_the_classifier, "changed the classifier's train/eval mode; expected them as they were: work on a copy"),
+        (
+            write_parameters,
+            "changed the classifier's parameters or buffers; expected them as they were: work on a copy",
+        ),
+        (write_buffers, "changed the classifier's parameters or buffers; expected them as they were: work on a copy"),
+        (leave_gradients, "changed the classifier's parameter gradients; expected them as they were: work on a copy"),
     ],
 )
 def test_a_broken_contract_is_told_exactly_and_the_classifier_survives(script, message):
@@ -268,7 +314,7 @@ def test_a_broken_contract_is_told_exactly_and_the_classifier_survives(script, m
 def test_the_eps_ball_is_held():
     with pytest.raises(ContractError) as caught:
         correct_dark(returning(lambda images: images + 0.125), options=EpsOptions())
-    assert str(caught.value) == 'attack "toy" moved a sample by 0.125 in linf; its eps is 0.1'
+    assert str(caught.value) == 'attack "toy" moved a sample by 0.125 in linf; expected at most its eps, 0.1'
     correct_dark(returning(lambda images: images + 0.1), options=EpsOptions())
 
 
@@ -337,3 +383,154 @@ def test_any_objective_corrects_by_the_true_label_alone(objective):
     )
     with torch.no_grad():
         assert torch.equal(network(found).argmax(1) == labels, verdicts)
+
+
+# -- budgets, robustness tests, examples ------------------------------------------------------------------------------------
+
+
+def test_an_attack_that_spends_its_passes_is_ended_and_keeps_what_it_found():
+    def brighten_slowly(_attack, classifier, images, _criterion):
+        for step in range(1, 7):
+            try:
+                with torch.no_grad():
+                    classifier(images + 0.1 * step)
+            except Exception:  # noqa: BLE001 (as libraries do)
+                pytest.fail("a library's own handler caught the end")
+        return torch.full_like(images, 0.9)
+
+    attack = Scripted(brighten_slowly)
+    ended = Corrector(
+        attack, threshold_classifier(), name="toy", objective="toward-true", seed=3, max_passes=3
+    ).correct(DARK + 0.02, ONES, torch.arange(4))
+    assert ended.cut
+    assert ended.corrected.tolist() == [True, True, True, False]  # 0.3 brighter, the last of them stays at 0.42
+    assert ended.images.flatten().tolist() == pytest.approx([0.52, 0.52, 0.52, 0.12])
+    assert ended.passes.forward == 4 * 3 + 4
+    free = corrector(brighten_slowly, threshold_classifier()).correct(DARK + 0.02, ONES, torch.arange(4))
+    assert not free.cut
+    assert free.corrected.all()
+
+
+def test_a_robustness_test_flees_the_true_label_and_is_met_where_it_is_left():
+    def darken(_attack, _classifier, images, criterion):
+        assert not criterion.targeted
+        assert criterion.labels.tolist() == [1, 1, 1, 1]
+        return images - 0.2
+
+    bright = pixels(0.9, 0.6, 0.8, 0.65)
+    attacker = Attacker(Scripted(darken), threshold_classifier(), name="toy", seed=1)
+    result = attacker.attack_batch(bright, ONES, torch.arange(4))
+    assert result.met.tolist() == [False, True, False, True]
+    assert result.images.flatten().tolist() == pytest.approx([0.7, 0.4, 0.6, 0.45])
+
+
+class FromExamples(Scripted):
+    capabilities: ClassVar = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=False, examples=True)
+
+
+def example_images():
+    """Stored images of 0.0, 0.1, … 1.0, the brighter ones labelled 1."""
+    stored = (torch.arange(11) * 25).to(torch.uint8).reshape(-1, 1, 1, 1)
+    labels = (torch.arange(11) > 5).long()
+    return ImageSet(stored, labels, torch.tensor([0, 1, 2, 8, 9, 10]), 1, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("objective", ["toward-true", "away-from-predicted"])
+def test_examples_are_right_samples_that_reach_the_objective_whatever_the_batch(objective):
+    def start_from_one(attack, _classifier, _images, criterion):
+        started, found = attack.examples.reaching(criterion)
+        assert found.all()
+        return started
+
+    run = Corrector(
+        FromExamples(start_from_one),
+        threshold_classifier(),
+        name="toy",
+        objective=objective,
+        seed=3,
+        examples=TrainingExamples(example_images()),
+    )
+    whole = run.correct(DARK, ONES, torch.arange(4))
+    assert whole.corrected.all()
+    assert set(whole.images.flatten().mul(255).round().tolist()) <= {200, 225, 250}
+    assert len(set(whole.images.flatten().tolist())) > 1
+    parts = [run.correct(DARK[rows], ONES[rows], rows) for rows in (torch.tensor([2]), torch.tensor([0, 3, 1]))]
+    assert torch.equal(torch.cat([part.images for part in parts]), whole.images[[2, 0, 3, 1]])
+
+
+def test_a_sample_without_an_example_is_told_and_given_itself():
+    def look(attack, _classifier, images, criterion):
+        started, found = attack.examples.reaching(criterion)
+        assert found.tolist() == [False, True, False, False]
+        assert torch.equal(started[~found], images[~found])
+        return started
+
+    labels = torch.tensor([3, 1, 3, 3])
+    run = Corrector(
+        FromExamples(look),
+        threshold_classifier(),
+        name="toy",
+        objective="toward-true",
+        seed=3,
+        examples=TrainingExamples(example_images()),
+    )
+    assert run.correct(DARK, labels, torch.arange(4)).corrected.tolist() == [False, True, False, False]
+
+
+def test_an_attack_that_needs_examples_says_so_where_there_are_none():
+    run = Corrector(FromExamples(lambda *_: None), threshold_classifier(), name="toy", objective="toward-true", seed=3)
+    with pytest.raises(ContractError, match='attack "toy" starts from correctly labelled images'):
+        run.correct(DARK, ONES, torch.arange(4))
+
+
+@pytest.mark.parametrize("select", ["first-hit", "min-norm", "final"])
+def test_labels_that_an_attack_writes_on_are_its_own(select):
+    def swap_labels(_attack, _classifier, images, criterion):
+        criterion.labels.zero_()
+        criterion.goal.zero_()
+        return images
+
+    assert not correct_dark(swap_labels, select=select).corrected.any()
+    attacker = Attacker(Scripted(swap_labels), threshold_classifier(), name="toy", select=select, seed=1)
+    zeros = torch.zeros(4, dtype=torch.int64)
+    assert not attacker.attack_batch(DARK, zeros, torch.arange(4)).met.any()
+
+
+def leave_a_hook(_attack, classifier, images, _criterion):
+    classifier.network.register_forward_hook(lambda _module, _inputs, logits: logits + 100)
+    return images
+
+
+def leave_a_forward(_attack, classifier, images, _criterion):
+    classifier.network.forward = lambda given: given
+    return images
+
+
+@pytest.mark.parametrize("script", [leave_a_hook, leave_a_forward])
+def test_what_an_attack_hangs_on_the_classifier_is_told(script):
+    run = corrector(script, threshold_classifier())
+    with pytest.raises(ContractError, match="changed the classifier's hooks or forward functions"):
+        run.correct(DARK, ONES, torch.arange(4))
+
+
+def test_what_an_ended_attack_hung_on_the_classifier_is_gone_for_the_next_batch():
+    seen = []
+
+    def hook_and_hit(_attack, classifier, images, _criterion):
+        with torch.no_grad():
+            seen.append(float(classifier.network(images).sum()))
+            classifier.network.register_forward_hook(lambda _module, _inputs, logits: logits + 100)
+            classifier(images + 0.5)
+        return images
+
+    run = corrector(hook_and_hit, threshold_classifier())
+    for _ in range(2):
+        run.correct(DARK, ONES, torch.arange(4))
+    assert seen[0] == seen[1]
+
+
+def test_a_network_that_is_made_with_hooks_is_attacked_like_any_other():
+    network = threshold_classifier()
+    network.net.register_forward_hook(lambda _module, _inputs, logits: 2 * logits)
+    result = corrector(brighten, network).correct(DARK, ONES, torch.arange(4))
+    assert result.corrected.all()

@@ -5,7 +5,7 @@ import torch
 from toys import threshold_classifier
 
 from harness.criteria import LabelCriterion
-from harness.engine.observing import Iterates, ObservedClassifier, Observer, ThreatModel
+from harness.engine.observing import AllHitError, Iterates, ObservedClassifier, Observer, PassesSpentError, ThreatModel
 
 ORIGINALS = torch.tensor([0.4, 0.3, 0.2, 0.1]).reshape(4, 1, 1, 1)
 
@@ -81,12 +81,73 @@ def test_a_view_of_a_view_is_of_the_right_samples(outer, inner):
     assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(*expected)
 
 
-def test_a_query_of_another_size_is_nobodys_iterate():
-    classifier, iterates = observed()
-    query(classifier, 0.9, 0.9, 0.9, 0.9, 0.9)
-    query(classifier, 0.9, 0.9)
-    query(classifier[torch.tensor([0])], 0.9, 0.9)
-    assert finished(iterates, 0.1, 0.1, 0.1, 0.1) == approx(0.1, 0.1, 0.1, 0.1)
+# Two pixels; every mean is 0.45, so none of the three is labelled 1.
+PAIRS = torch.tensor([[0.9, 0.0], [0.0, 0.9], [0.45, 0.45]]).reshape(3, 1, 1, 2)
+
+
+def watched_pairs(select, **threat):
+    goal = torch.ones(3, dtype=torch.int64)
+    iterates = Iterates(
+        PAIRS, LabelCriterion(goal, targeted=True, goal=goal), select=select, threat=ThreatModel("l2", **threat)
+    )
+    return ObservedClassifier(threshold_classifier().eval(), Observer(iterates=iterates)), iterates
+
+
+def query_pairs(classifier, *pairs):
+    with torch.no_grad():
+        classifier(torch.tensor(pairs).reshape(-1, 1, 1, 2))
+
+
+def found(iterates):
+    return [
+        image if hit else None for image, hit in zip(iterates.images.flatten(1).tolist(), iterates.hit, strict=True)
+    ]
+
+
+def test_queries_of_another_size_and_order_are_known_by_the_nearest_original():
+    classifier, iterates = watched_pairs("first-hit")
+    query_pairs(classifier, (0.1, 0.95), (0.95, 0.1))
+    assert found(iterates) == [approx(0.95, 0.1), approx(0.1, 0.95), None]
+    query_pairs(classifier, (0.5, 0.55), (0.4, 0.4), (0.2, 0.9), (0.99, 0.3))
+    assert found(iterates) == [approx(0.95, 0.1), approx(0.1, 0.95), approx(0.5, 0.55)]
+
+
+@pytest.mark.parametrize(("select", "expected"), [("first-hit", (0.95, 0.2)), ("min-norm", (0.99, 0.02))])
+def test_of_several_candidates_in_one_query_the_first_or_the_nearest_counts(select, expected):
+    classifier, iterates = watched_pairs(select)
+    query_pairs(classifier, (0.95, 0.04), (0.95, 0.2), (0.99, 0.02), (0.99, 0.3))
+    assert found(iterates) == [approx(*expected), None, None]
+
+
+def test_a_population_around_one_sample_of_a_view_is_that_samples():
+    classifier, iterates = watched_pairs("first-hit")
+    query_pairs(classifier[torch.tensor([1])], (0.9, 0.3), (0.8, 0.9))
+    assert found(iterates) == [None, approx(0.9, 0.3), None]
+
+
+def test_a_candidate_counts_for_the_nearest_sample_within_its_eps_alone():
+    classifier, iterates = watched_pairs("first-hit", eps=0.1)
+    query_pairs(classifier, (0.95, 0.2), (0.99, 0.02))
+    assert found(iterates) == [approx(0.99, 0.02), None, None]
+
+
+def test_a_query_of_another_image_size_is_no_iterate():
+    classifier, iterates = watched_pairs("first-hit")
+    with torch.no_grad():
+        classifier(torch.ones(2, 1, 4, 4))
+    assert found(iterates) == [None, None, None]
+
+
+def test_an_attack_ends_when_its_passes_are_spent():
+    classifier, _ = observed()
+    classifier.observer.limit = 8
+    leaf = pixels(0.1, 0.2, 0.3, 0.4).requires_grad_()
+    torch.autograd.grad(classifier(leaf).sum(), leaf)
+    assert classifier.observer.passes.total == 8
+    with pytest.raises(PassesSpentError):
+        query(classifier, 0.9)
+    assert classifier.observer.passes.total == 8
+    assert not issubclass(PassesSpentError, Exception)
 
 
 def test_a_query_outside_the_bounds_is_no_iterate():
@@ -130,3 +191,22 @@ def test_passes_are_counted_in_images():
     torch.autograd.grad(logits[:, 0].sum(), leaf, retain_graph=True)
     torch.autograd.grad(logits[:2, 1].sum(), leaf)
     assert (passes.forward, passes.backward) == (9, 6)
+
+
+def test_a_first_hit_that_is_not_confirmed_leaves_the_sample_open():
+    asked = []
+
+    def confirm(images, rows):
+        asked.append(rows.tolist())
+        return images.flatten(1).mean(1) > 0.55
+
+    goal = torch.ones(3, dtype=torch.int64)
+    criterion = LabelCriterion(goal, targeted=True, goal=goal)
+    iterates = Iterates(PAIRS, criterion, select="first-hit", threat=ThreatModel("l2"), confirm=confirm)
+    classifier = ObservedClassifier(threshold_classifier().eval(), Observer(iterates=iterates))
+    query_pairs(classifier, (0.99, 0.02), (0.3, 0.9), (0.45, 0.45))
+    assert found(iterates) == [None, approx(0.3, 0.9), None]
+    with pytest.raises(AllHitError):
+        query_pairs(classifier, (1.0, 0.2), (0.0, 0.9), (0.6, 0.7))
+    assert found(iterates) == [approx(1.0, 0.2), approx(0.3, 0.9), approx(0.6, 0.7)]
+    assert asked == [[0, 1], [0, 2]]

@@ -58,3 +58,21 @@ def test_what_is_no_distribution_counts_as_edited(install):
 def test_nothing_is_imported(install):
     install(editable=True)
     assert "toy_package" not in sys.modules
+
+
+def test_a_table_beside_the_code_is_part_of_its_source(tmp_path, monkeypatch):
+    package = tmp_path / "tabled_package"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "table.json").write_text("{}")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = digest("tabled_package")
+    (package / "__pycache__" / "x.pyc").write_text("compiled")
+    assert digest("tabled_package") == first
+    (package / "table.json").write_text('{"eps": 2}')
+    assert digest("tabled_package") != first
+
+
+def digest(package):
+    edited_source.cache_clear()
+    return edited_source("no-such-distribution", package)

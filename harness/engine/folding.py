@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 def attack_ready(network: PixelClassifier) -> PixelClassifier:
     """Return a frozen copy of ``network`` in eval mode, batch-norm folded where its graph can be traced."""
     twin = frozen_copy(network)
-    folded = _folded(twin.net)
-    if folded is not None:
-        twin.net = folded
+    twin.net = fold_batch_norm(twin.net)
     return twin
 
 
-def _folded(net: nn.Module) -> nn.Module | None:
-    """Fold every convolution whose only reader is a batch-norm; None where the network cannot be traced or has none."""
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """Fold every convolution whose only reader is a batch-norm; returns ``net`` itself where it cannot be traced or has none.
+
+    What is folded is frozen, and the network returned is in eval mode.
+    """
     from torch.fx import symbolic_trace
 
     try:
         graph_module = symbolic_trace(net)
     except Exception:  # noqa: BLE001 (tracing runs the network's own code, which may raise anything)
-        return None
+        return net
     modules = dict(graph_module.named_modules())
     pairs = [pair for node in graph_module.graph.nodes if (pair := _convolution_before(node, modules)) is not None]
     if not pairs:
-        return None
+        return net
     for node, convolution, batch_norm in pairs:
         _replace(graph_module, node, convolution, batch_norm)
     graph_module.delete_all_unused_submodules()

@@ -86,6 +86,17 @@ def modes_kept(net: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Put every module in eval mode, and back; nothing is touched where all are (exported programs refuse to be asked)."""
+    if not any(module.training for module in net.modules()):
+        yield
+        return
+    with modes_kept(net):
+        net.eval()
+        yield
+
+
 def frozen_copy(network: PixelClassifier) -> PixelClassifier:
     """Return a copy in eval mode without parameter gradients: what an attack gets, so that the original stays untouched."""
     twin = copy.deepcopy(network).eval()

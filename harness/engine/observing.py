@@ -1,7 +1,10 @@
-"""The classifier an attack gets: it counts passes and sees every iterate.
+"""The classifier an attack gets: it counts passes, sees every iterate, and ends the attack when it is done or has spent its passes.
 
 Because the harness sees each query, *which* iterate counts (``first-hit``, ``final``, ``min-norm``) is a choice of the
-experiment and works for every attack alike, a library's included, as long as it queries its whole batch or a view of it.
+experiment and works for every attack alike, a library's included. A query as large as its batch, or as its view, is taken row
+by row; any other query (some samples in the library's own order, a population of candidates) is known by the nearest original:
+an image that is closest to a sample, within its threat model and labelled as wanted, is a result for that sample whoever it was
+made for.
 """
 
 from __future__ import annotations
@@ -15,9 +18,24 @@ from torch import Tensor, nn
 from harness.engine.norms import per_sample_norm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.contract import Norm
     from harness.criteria import LabelCriterion, Select
     from harness.engine.networks import PixelClassifier
+    from harness.engine.quantizing import StraightThrough
+
+
+class AttackEndedError(BaseException):
+    """Ends an attack from within its query. No ``Exception``, since libraries catch those."""
+
+
+class PassesSpentError(AttackEndedError):
+    """Ends an attack that has spent its passes."""
+
+
+class AllHitError(AttackEndedError):
+    """Ends an attack whose samples all have their first hit: nothing that it could still find would count."""
 
 
 @dataclass
@@ -26,6 +44,11 @@ class PassCount:
 
     forward: int = 0
     backward: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.forward + self.backward
 
 
 BOUNDS_TOLERANCE = 1e-5
@@ -55,29 +78,49 @@ class ThreatModel:
 class Iterates:
     """The iterates of a batch that count so far: the first hit, or the hit of smallest norm, of each sample.
 
-    A query outside the threat model is no iterate: many attacks project or clip only what they return.
+    A query outside the threat model is no iterate: many attacks project or clip only what they return. ``confirm`` asks the
+    original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none.
     """
 
-    def __init__(self, originals: Tensor, criterion: LabelCriterion, *, select: Select, threat: ThreatModel) -> None:
+    def __init__(
+        self,
+        originals: Tensor,
+        criterion: LabelCriterion,
+        *,
+        select: Select,
+        threat: ThreatModel,
+        confirm: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
         self.originals = originals
         self.criterion = criterion
         self.select = select
         self.threat = threat
+        self.confirm = confirm
         self.images = originals.clone()
         self.norms = torch.full((len(originals),), torch.inf, device=originals.device)
         self.hit = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
 
     def offer(self, images: Tensor, logits: Tensor, rows: Tensor | None) -> None:
-        """Look at one query: ``images`` (n, …) of the samples ``rows`` (n,), None for the whole batch."""
-        if self.select == "final":
+        """Look at one query (n, …) of the samples ``rows`` (m,), None for the whole batch; n ≠ m: by nearest originals."""
+        if self.select == "final" or images.shape[1:] != self.originals.shape[1:]:
             return
-        self._take(images, self._criterion(rows).met(logits), rows)
+        asked = len(self.originals) if rows is None else len(rows)
+        if len(images) == asked:
+            self._take(images, self._criterion(rows).met(logits), rows)
+        elif asked and len(images):
+            self._take_nearest(images, logits, self._nearest(images, rows))
+
+    def _around_one(self, nearest: Tensor) -> bool:
+        return bool((nearest == nearest[0]).all())
+
+    def _take_nearest(self, images: Tensor, logits: Tensor, nearest: Tensor) -> None:
+        self._take(images, self._criterion(nearest).met(logits), nearest, repeated=True)
 
     def finish(self, images: Tensor, met: Tensor) -> Tensor:
         """Take in what the attack returned, ``met`` (N,) or not, and return the images that count (N, C, H, W)."""
         if self.select == "final":
             return images
-        self._take(images, met, None)
+        self._take(images, met, None, confirmed=True)
         missed = ~self.hit
         self.images[missed] = images[missed]
         return self.images
@@ -85,7 +128,17 @@ class Iterates:
     def _criterion(self, rows: Tensor | None) -> LabelCriterion:
         return self.criterion if rows is None else self.criterion[rows]
 
-    def _take(self, images: Tensor, met: Tensor, rows: Tensor | None) -> None:
+    def _nearest(self, images: Tensor, rows: Tensor | None) -> Tensor:
+        """Return for each image (n, …) the sample (n,), among ``rows``, whose original is nearest in L2."""
+        originals = (self.originals if rows is None else self.originals[rows]).flatten(1)
+        # |x - o|² without |x|², which is the same for every original.
+        nearest = (originals.square().sum(1) - 2 * images.detach().flatten(1) @ originals.T).argmin(1)
+        return nearest if rows is None else rows[nearest]
+
+    def _take(
+        self, images: Tensor, met: Tensor, rows: Tensor | None, *, repeated: bool = False, confirmed: bool = False
+    ) -> None:
+        """Keep those of the images that are met and better; where rows are ``repeated``, the best of each sample."""
         fresh = met.nonzero().flatten()
         if len(fresh) == 0:
             return
@@ -97,22 +150,57 @@ class Iterates:
         better = ~self.hit[where] if self.select == "first-hit" else norms < self.norms[where]
         better &= inside & (norms <= self.threat.largest_norm)
         where, candidates, norms = where[better], candidates[better], norms[better]
+        if self.confirm is not None and self.select == "first-hit" and not confirmed and len(where):
+            sure = self.confirm(candidates, where)
+            where, candidates, norms = where[sure], candidates[sure], norms[sure]
+        if repeated:
+            best = self._best_of_each(where, norms)
+            where, candidates, norms = where[best], candidates[best], norms[best]
         self.images[where], self.norms[where] = candidates, norms
         self.hit[where] = True
+
+    def _best_of_each(self, where: Tensor, norms: Tensor) -> Tensor:
+        """Return the places (m,) of each sample's first candidate, or of its nearest, among the samples ``where`` (n,)."""
+        places = torch.arange(len(where), device=where.device)
+        order = places if self.select == "first-hit" else norms.argsort(stable=True)
+        first = places.new_full((len(self.originals),), len(where))
+        first.scatter_reduce_(0, where[order], places, "amin")
+        return order[first[first < len(where)]]
 
 
 @dataclass
 class Observer:
-    """What is known of the batch under attack."""
+    """What is known of the batch under attack.
+
+    ``limit`` is how many images may go through the network, both ways. Without one an attack ends when it returns, or when all of
+    its first hits are confirmed.
+    """
 
     passes: PassCount = field(default_factory=PassCount)
     iterates: Iterates | None = None
+    limit: int | None = None
+
+    def spend(self) -> None:
+        """Raise ``PassesSpentError`` where no pass is left."""
+        if self.limit is not None and self.passes.total >= self.limit:
+            raise PassesSpentError
+
+    def look(self, images: Tensor, logits: Tensor, rows: Tensor | None) -> None:
+        """Take in a query. Raises ``AllHitError`` where every sample has a first hit that the original confirmed."""
+        iterates = self.iterates
+        if iterates is None:
+            return
+        iterates.offer(images, logits, rows)
+        if iterates.confirm is not None and iterates.select == "first-hit" and bool(iterates.hit.all()):
+            raise AllHitError
 
 
 class ObservedClassifier(nn.Module):
     """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it."""
 
-    def __init__(self, network: PixelClassifier, observer: Observer, rows: Tensor | None = None) -> None:
+    def __init__(
+        self, network: PixelClassifier | StraightThrough, observer: Observer, rows: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.bounds = network.bounds
@@ -122,25 +210,20 @@ class ObservedClassifier(nn.Module):
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (N, K), counted and observed."""
+        """Return the logits (N, K), counted and observed. Raises ``AttackEndedError`` where the attack is at its end."""
+        self.observer.spend()
         logits: Tensor = self.network(images)
-        passes = self.observer.passes
-        passes.forward += len(images)
+        self.observer.passes.forward += len(images)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]  # torch's own
-        iterates = self.observer.iterates
-        if iterates is not None and len(images) == self._expected(iterates):
-            with torch.no_grad():
-                iterates.offer(images, logits.detach(), self.rows)
+        with torch.no_grad():
+            self.observer.look(images, logits.detach(), self.rows)
         return logits
 
     def __getitem__(self, rows: Tensor) -> ObservedClassifier:
         """Return the view for part of this view's samples: indices or a mask."""
         chosen = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
         return ObservedClassifier(self.network, self.observer, chosen if self.rows is None else self.rows[chosen])
-
-    def _expected(self, iterates: Iterates) -> int:
-        return len(iterates.originals) if self.rows is None else len(self.rows)
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.observer.passes.backward += len(gradient)

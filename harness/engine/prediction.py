@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.engine.networks import modes_kept
+from harness.engine.networks import evaluating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +48,7 @@ class Predictions:
 def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | None = None) -> Predictions:
     """Classify a set in eval mode and float32."""
     predicted, losses = [], []
-    with modes_kept(network), torch.inference_mode():
-        network.eval()
+    with evaluating(network), torch.inference_mode():
         for pixels, labels in images.batches(batch_size or _batch_size(network)):
             logits = network(pixels)
             predicted.append(logits.argmax(1).cpu())
@@ -66,8 +65,7 @@ def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, b
         return torch.empty(0, dtype=torch.bool)
     verdicts = []
     size = batch_size or _batch_size(network)
-    with modes_kept(network), torch.inference_mode():
-        network.eval()
+    with evaluating(network), torch.inference_mode():
         for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
             verdicts.append(predicted == true.cpu())

@@ -56,7 +56,9 @@ class DDN(Attack[DDNOptions]):
     Where the gradient vanishes the direction is drawn at random.
     """
 
-    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=True, stochastic=True)
+    capabilities = Capabilities(
+        norm="l2", targeted=True, untargeted=True, gradients=True, budget="minimal", stochastic=True
+    )
 
     def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
         """Return the iterate of smallest norm that reached the objective, else the unperturbed image (N, C, H, W).

@@ -33,7 +33,9 @@ class SaltAndPepperOptions(Options):
 class SaltAndPepper(Attack[SaltAndPepperOptions]):
     """Turn random pixels black and white, ever fewer once the objective was reached (Rauber et al., 2020)."""
 
-    capabilities = Capabilities(norm="l2", targeted=True, untargeted=True, gradients=False, stochastic=True)
+    capabilities = Capabilities(
+        norm="l2", targeted=True, untargeted=True, gradients=False, stochastic=True, budget="minimal"
+    )
 
     def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
         """Return the pattern of smallest L2 norm that reached the objective, else the unperturbed image (N, C, H, W).

@@ -1,0 +1,144 @@
+"""Guard a classifier from the plugin that works on it: a frozen twin, isolated generators, and checks of what comes back.
+
+The plugin never gets the original, so whatever it does cannot reach it; what it did to the twin or to its inputs is told.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import torch
+
+from harness.engine.folding import attack_ready
+from harness.engine.networks import state_version
+from harness.engine.norms import per_sample_norm
+from harness.engine.quantizing import StraightThrough
+from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
+from harness.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from harness.engine.networks import PixelClassifier
+    from harness.engine.observing import ThreatModel
+
+
+class Guard:
+    """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
+
+    ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and the network's gradients.
+    """
+
+    def __init__(
+        self,
+        network: PixelClassifier,
+        *,
+        what: str,
+        threat: ThreatModel,
+        seed: int,
+        judge: PixelClassifier | None = None,
+    ) -> None:
+        self.network = network
+        self.judge = judge
+        self.what = what
+        self.threat = threat
+        self.seed = seed
+        self.restore()
+
+    def _attack_ready(self) -> PixelClassifier | StraightThrough:
+        twin = attack_ready(self.network)
+        return twin if self.judge is None else StraightThrough(twin, copy.deepcopy(self.judge))
+
+    @contextmanager
+    def watching(self, images: Tensor, samples: Tensor) -> Iterator[Tensor]:
+        """Give a copy of the images (N, C, H, W) to work on, with seeded generators, and look at what was left behind."""
+        given = images.clone()
+        seed = derive_seed(self.seed, "batch", int(samples[0]), len(samples))
+        with isolated_generators(seed), _settings_kept():
+            yield given
+        if not torch.equal(given, images):
+            self.fail("changed the images it was given, in place", "expected them untouched: work on a copy")
+        self._check_state()
+
+    def streams(self, images: Tensor, samples: Tensor) -> PerSampleStreams:
+        """Open the samples' (N,) random streams."""
+        return PerSampleStreams.of(samples, seed=self.seed, device=images.device)
+
+    def checked(self, perturbed: Tensor, images: Tensor) -> Tensor:
+        """Return the perturbed images as float32 within the bounds. Raises ``ContractError`` that says what is wrong with them."""
+        if not isinstance(perturbed, torch.Tensor):
+            self.fail(f"returned a {type(perturbed).__name__}", "return a tensor")
+        if perturbed.shape != images.shape:
+            self.fail(f"returned the shape {tuple(perturbed.shape)}", f"expected {tuple(images.shape)}")
+        if perturbed.dtype != images.dtype:
+            self.fail(f"returned {perturbed.dtype}", f"expected {images.dtype}")
+        perturbed = perturbed.detach().to(images.device)
+        if not bool(torch.isfinite(perturbed).all()):
+            self.fail("returned pixels that are not finite", "check its step for a division by zero")
+        low, high = self.threat.bounds
+        if not bool(self.threat.within_bounds(perturbed).all()):
+            lowest, highest = float(perturbed.min()), float(perturbed.max())
+            self.fail(f"returned pixels in [{lowest:.6g}, {highest:.6g}]", f"expected them in [{low:g}, {high:g}]")
+        perturbed = perturbed.clamp(low, high)
+        self._check_eps(perturbed, images)
+        return perturbed
+
+    def fail(self, what: str, expected: str) -> NoReturn:
+        """Raise ``ContractError``."""
+        raise ContractError(f"{self.what} {what}; {expected}")
+
+    def _check_eps(self, perturbed: Tensor, images: Tensor) -> None:
+        threat = self.threat
+        if threat.eps is None:
+            return
+        largest = float(per_sample_norm(perturbed - images, threat.norm).max())
+        if largest > threat.largest_norm:
+            self.fail(
+                f"moved a sample by {largest:.6g} in {threat.norm}", f"expected at most its eps, {threat.eps:.6g}"
+            )
+
+    def restore(self) -> None:
+        """Make the twin anew: an attack that was ended could not put back what it had changed, nor take its hooks away."""
+        self.twin = self._attack_ready()
+        self._version = state_version(self.twin)
+        self._hung = _hung_on(self.twin)
+
+    def _changes(self) -> str | None:
+        """Return what of the twin is not as it was."""
+        if state_version(self.twin) != self._version:
+            return "parameters or buffers"
+        if any(module.training for module in self.twin.modules()):
+            return "train/eval mode"
+        if any(parameter.grad is not None or parameter.requires_grad for parameter in self.twin.parameters()):
+            return "parameter gradients"
+        return None if _hung_on(self.twin) == self._hung else "hooks or forward functions"
+
+    def _check_state(self) -> None:
+        what = self._changes()
+        if what is None:
+            return
+        self.restore()
+        self.fail(f"changed the classifier's {what}", "expected them as they were: work on a copy")
+
+
+def _hung_on(net: nn.Module) -> list[tuple[int, ...]]:
+    """Count what hangs on each module's passes: hooks, which some networks are made with, and replaced forward functions."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [(*(len(getattr(module, kind)) for kind in kinds), "forward" in vars(module)) for module in net.modules()]
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Put back what libraries change for the whole process: the gradient mode and the trace function."""
+    traced, gradients = sys.gettrace(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(gradients)
+        if sys.gettrace() is not traced:
+            sys.settrace(traced)
