@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.bridging import Bridge, Entry, Parameter, Table
     from harness.contract import (
         Adapter,
         AdapterCapabilities,
@@ -20,21 +21,27 @@ if TYPE_CHECKING:
         Criterion,
         DatasetProvider,
         Domain,
+        Examples,
         FractionalFloat,
         ImageData,
         InputShape,
+        Library,
         NoOptions,
         Norm,
         Options,
         SampleStreams,
+        Spending,
     )
+    from harness.engine.folding import fold_batch_norm
     from harness.engine.gradients import input_gradient, loss_gradient
     from harness.engine.norms import per_sample, per_sample_norm
     from harness.engine.torchvision_compat import import_torchvision
     from harness.errors import ContractError, DataError, HarnessError, PluginError, did_you_mean
     from harness.hookspecs import hookimpl
+    from harness.measuring import Evaluation, Evaluator, Quantizer, ReportFormat
 
 _HOMES = {
+    "harness.bridging": ("Bridge", "Entry", "Parameter", "Table"),
     "harness.contract": (
         "Adapter",
         "AdapterCapabilities",
@@ -46,19 +53,24 @@ _HOMES = {
         "Criterion",
         "DatasetProvider",
         "Domain",
+        "Examples",
         "FractionalFloat",
         "ImageData",
         "InputShape",
+        "Library",
         "NoOptions",
         "Norm",
         "Options",
         "SampleStreams",
+        "Spending",
     ),
+    "harness.engine.folding": ("fold_batch_norm",),
     "harness.engine.gradients": ("input_gradient", "loss_gradient"),
     "harness.engine.norms": ("per_sample", "per_sample_norm"),
     "harness.engine.torchvision_compat": ("import_torchvision",),
     "harness.errors": ("ContractError", "DataError", "HarnessError", "PluginError", "did_you_mean"),
     "harness.hookspecs": ("hookimpl",),
+    "harness.measuring": ("Evaluation", "Evaluator", "Quantizer", "ReportFormat"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -68,6 +80,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "Batch",
+    "Bridge",
     "Capabilities",
     "Classifier",
     "ContractError",
@@ -75,16 +88,27 @@ __all__ = [
     "DataError",
     "DatasetProvider",
     "Domain",
+    "Entry",
+    "Evaluation",
+    "Evaluator",
+    "Examples",
     "FractionalFloat",
     "HarnessError",
     "ImageData",
     "InputShape",
+    "Library",
     "NoOptions",
     "Norm",
     "Options",
+    "Parameter",
     "PluginError",
+    "Quantizer",
+    "ReportFormat",
     "SampleStreams",
+    "Spending",
+    "Table",
     "did_you_mean",
+    "fold_batch_norm",
     "hookimpl",
     "import_torchvision",
     "input_gradient",

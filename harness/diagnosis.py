@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import HarnessError
+from harness.offers import missing_libraries, offers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +59,9 @@ def _packages() -> Iterator[Finding]:
 def _plugins(manager: Manager) -> Iterator[Finding]:
     """Load every plugin: a list shows names, only this shows that they work."""
     for problem in manager.problems:
-        yield Finding(f"plugin {problem.package}", "broken", f"{problem.distribution}: {problem.message}")
+        advised = problem.message.endswith("?") or "; " in problem.message
+        advice = "" if advised else f'; upgrade it or run "pip uninstall {problem.distribution}"'
+        yield Finding(f"plugin {problem.package}", "broken", f"{problem.distribution}: {problem.message}{advice}")
     names = manager.names()
     broken = 0
     for plugin in names:
@@ -67,6 +70,8 @@ def _plugins(manager: Manager) -> Iterator[Finding]:
         except HarnessError as error:
             broken += 1
             yield Finding(f"{plugin.kind} {plugin.qualified}", "broken", str(error))
+    for line in missing_libraries(offers(manager)):
+        yield Finding("library", "note", line)
     by_name: dict[tuple[str, str], list[str]] = {}
     for plugin in names:
         by_name.setdefault((plugin.kind, plugin.name), []).append(plugin.qualified)

@@ -38,6 +38,21 @@ def harness_datasets() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def harness_quantizers() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name the quantizers offered, e.g. ``{"int8": "my_package.int8:Int8"}``."""
+
+
+@hookspec
+def harness_evaluators() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name the evaluators offered, e.g. ``{"autoattack": "my_package.evaluator:AutoAttack"}``."""
+
+
+@hookspec
+def harness_report_formats() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name the report formats offered, e.g. ``{"latex": "my_package.latex:Latex"}``."""
+
+
+@hookspec
 def harness_catalogues() -> Sequence[Path]:  # type: ignore[empty-body]
     """Name folders of cards: ``datasets/*.yaml``, ``models/*.yaml``, ``correctors/*.yaml``, ``experiments/*.yaml``, …."""
 

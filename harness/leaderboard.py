@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.averages import if_all_have, over_seeds
@@ -13,6 +13,7 @@ from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
 from harness.figures import figures_of
 from harness.figures import summary_sentences as figures_sentences
+from harness.measures import measured_of
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.compare import PairedDifference
     from harness.corrections import CorrectionCounts, Work
     from harness.figures import Figures
+    from harness.measures import Measured
     from harness.records import CellFailure, CellRecord, Comparable
 
 Column = Literal["source", "train", "valid", "test", "delta"]
@@ -55,6 +57,7 @@ class Row:
     versus_finetune: PairedDifference | None
     work: Work | None
     figures: Figures
+    measures: Mapping[str, Measured] = field(default_factory=dict)
     best: frozenset[Column] = frozenset()
 
     def column(self, name: Column) -> Statistic | None:
@@ -182,7 +185,9 @@ def _settings(record: CellRecord) -> Mapping[str, Any]:
     """Return what must agree between the seeds of one row."""
     correction = record.correction
     made = (correction.attack, correction.objective, correction.select, correction.options) if correction else None
-    return {"correction": made, "adapter": record.adaptation.adapter, "options": record.adaptation.options}
+    measured = [(one.name, one.evaluator, one.options, one.samples) for one in record.measures]
+    adaptation = record.adaptation
+    return {"correction": made, "adapter": adaptation.adapter, "options": adaptation.options, "measured": measured}
 
 
 def _row(
@@ -205,6 +210,7 @@ def _row(
         versus_finetune=_versus_finetune(key, groups),
         work=work_of(records),
         figures=figures_of(records),
+        measures=measured_of(records),
     )
 
 
@@ -212,7 +218,11 @@ def _flags(records: Mapping[int, CellRecord], all_seeds: Iterable[int]) -> tuple
     said = [
         flag
         for record in records.values()
-        for flag in [*(record.correction.flags if record.correction else []), *record.warnings]
+        for flag in [
+            *(record.correction.flags if record.correction else []),
+            *record.warnings,
+            *(f"{measure.name}: {said}" for measure in record.measures for said in measure.flags),
+        ]
     ]
     absent = sorted(set(all_seeds) - set(records))
     if absent:

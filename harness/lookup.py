@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
 
     from harness.catalogue import Catalogue
     from harness.contract import Configurable, Options
-    from harness.manager import Kind, Manager, PluginName
+    from harness.kinds import Kind
+    from harness.manager import Manager, PluginName
     from harness.yamlio import Document, Location
 
-Wanted = Literal["preset", "attack", "adapter", "control", "classifier", "dataset"]
+Wanted = Literal[
+    "preset", "attack", "adapter", "control", "classifier", "dataset", "quantizer", "evaluator", "report-format"
+]
 
 IMAGE_FOLDER = "datasets/image-folder"
 """The plugin that ``image_folder`` means, whoever else offers one of its name."""
@@ -34,6 +39,9 @@ _CALLED: dict[Wanted, str] = {
     "control": "a control",
     "classifier": "a classifier",
     "dataset": "a data set",
+    "quantizer": "a quantizer",
+    "evaluator": "an evaluator",
+    "report-format": "a report format",
 }
 
 
@@ -66,7 +74,7 @@ class Lookup:
             self.refuse_misplaced(name, kind, location)
         try:
             plugin = self.manager.find(kind, name)
-            return plugin, self.manager.load(plugin)
+            return plugin, self.manager.load_ready(plugin)
         except PluginError as error:
             raise self.wrong(location, str(error), PluginError) from error
 
@@ -87,7 +95,7 @@ class Lookup:
         preset = preset or {}
         try:
             options = parse(options_type, {**preset, **written})
-            options.model_dump(mode="json")  # as content keys and records hold them
+            json.dumps(options.model_dump(mode="json"), allow_nan=False)  # as content keys and records hold them
         except ValidationError as error:
             blamed = [str(found["loc"][0]) for found in error.errors() if found["loc"] and found["loc"][0] in preset]
             for key in blamed:
@@ -97,6 +105,12 @@ class Lookup:
                     ) from error
             findings = describe(error, self.document, at, model=options_type, beside=beside, owner=plugin.title)
             raise LocatedError(SpecError, findings) from error
+        except ValueError as error:
+            endless = [key for key, value in written.items() if isinstance(value, float) and not math.isfinite(value)]
+            if not endless:
+                raise PluginError(f"{plugin} is broken: its options cannot be written as JSON ({error})") from error
+            text = f"{dotted(at)}.{endless[0]}: got {shown(written[endless[0]])}, expected a finite number ({plugin.title})"
+            raise self.wrong((*at, endless[0]), text) from error
         except Exception as error:
             raised = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"{plugin} is broken: its options raise {raised}") from error
@@ -125,7 +139,16 @@ class Lookup:
 
     def refuse_misplaced(self, name: str, wanted: Wanted, location: Location) -> None:
         """Raise where a name belongs elsewhere in a spec, and say where."""
-        order: list[Wanted] = ["preset", "attack", "adapter", "control", "classifier", "dataset"]
+        order: list[Wanted] = [
+            "preset",
+            "attack",
+            "adapter",
+            "control",
+            "classifier",
+            "dataset",
+            "quantizer",
+            "evaluator",
+        ]
         if wanted == "adapter":
             order.insert(0, "control")  # "none" is both: beside adapters a control is meant
         for found in order:
@@ -152,5 +175,12 @@ def _advice(name: str, wanted: Wanted, found: Wanted) -> str:
         return f"write {{preset: {name}}}" if wanted == "attack" else "name it under correctors"
     if found == "attack":
         return f"write {{attack: {name}, objective: toward-true}}{'' if wanted == 'preset' else ' under correctors'}"
-    sections = {"adapter": "adapters", "control": "controls", "classifier": "models", "dataset": "dataset"}
+    sections = {
+        "adapter": "adapters",
+        "control": "controls",
+        "classifier": "models",
+        "dataset": "dataset",
+        "quantizer": "quantization",
+        "evaluator": "evaluate",
+    }
     return f"name it under {sections[found]}"

@@ -7,46 +7,25 @@ claim fails when it is used, and names both. A plugin that cannot be loaded is a
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
 from harness import hookspecs
 from harness.errors import PluginError, did_you_mean
+from harness.hook_faults import KNOWN_HOOKS, class_fault, hook_functions, is_offer, misfits_of
+from harness.kinds import HOOKS, KINDS, TITLES, Kind
 from harness.validation import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from harness.contract import Configurable, Options
-
-Kind = Literal["attack", "adapter", "classifier", "dataset"]
-KINDS: tuple[Kind, ...] = ("attack", "adapter", "classifier", "dataset")
-_HOOKS: dict[Kind, str] = {
-    "attack": "harness_attacks",
-    "adapter": "harness_adapters",
-    "classifier": "harness_classifiers",
-    "dataset": "harness_datasets",
-}
-_BASES: dict[Kind, str] = {
-    "attack": "Attack",
-    "adapter": "Adapter",
-    "classifier": "Architecture",
-    "dataset": "DatasetProvider",
-}
-TITLES: dict[Kind, str] = {
-    "attack": "attack",
-    "adapter": "adapter",
-    "classifier": "classifier",
-    "dataset": "data set plugin",
-}
-_KNOWN_HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("harness_")}
 
 
 @dataclass(frozen=True, order=True)
@@ -162,10 +141,20 @@ class Manager:
         if loaded is None:
             hint = did_you_mean(attribute, [name for name in vars(module) if isinstance(vars(module)[name], type)])
             raise PluginError(f'{plugin} is broken: "{module_name}" has no "{attribute}"{hint}')
-        fault = _class_fault(plugin.kind, loaded)
+        fault = class_fault(plugin.kind, loaded)
         if fault:
             raise PluginError(f'{plugin} is broken: "{plugin.target}" {fault}')
         return cast("type[Configurable[Options]]", loaded)
+
+    def load_ready(self, plugin: PluginName) -> type[Configurable[Options]]:
+        """Import a plugin's class to be used. Raises ``PluginError`` too where the library that does its work is not installed."""
+        loaded = self.load(plugin)
+        if loaded.library is not None and (missing := loaded.library.missing):
+            is_are = "is" if len(missing) == 1 else "are"
+            raise PluginError(
+                f'{plugin} needs {" and ".join(missing)}, which {is_are} not installed; run "{loaded.library.install}"'
+            )
+        return loaded
 
     def catalogues(self) -> list[Path]:
         """Return the folders of cards that plugins offer."""
@@ -189,7 +178,7 @@ class Manager:
 
     def _register(self, module: object, source: _Source) -> None:
         self._report_misspelt(module, source)
-        misfits = _misfits(module)
+        misfits = misfits_of(module)
         for misfit in misfits:
             self._report(source, misfit)
         if misfits:
@@ -204,7 +193,7 @@ class Manager:
             self._take_in(kind, source)
 
     def _take_in(self, kind: Kind, source: _Source) -> None:
-        hook = _HOOKS[kind]
+        hook = HOOKS[kind]
         offered = self._call(hook, source)
         if offered is None:
             return
@@ -212,7 +201,7 @@ class Manager:
             self._report(source, f'{hook} returns no mapping; expected {{"name": "module:Class"}}')
             return
         for name, target in offered.items():
-            if _is_offer(name, target):
+            if is_offer(name, target):
                 self._names.append(PluginName(kind, name, source.package, source.distribution, source.version, target))
             else:
                 self._report(
@@ -238,10 +227,10 @@ class Manager:
             self.problems.append(problem)
 
     def _report_misspelt(self, module: object, source: _Source) -> None:
-        for name, implemented in _hook_functions(module):
-            if implemented and name not in _KNOWN_HOOKS:
-                self._report(source, f'implements no known hook "{name}"{did_you_mean(name, _KNOWN_HOOKS)}')
-            elif not implemented and name in _KNOWN_HOOKS:
+        for name, implemented in hook_functions(module):
+            if implemented and name not in KNOWN_HOOKS:
+                self._report(source, f'implements no known hook "{name}"{did_you_mean(name, KNOWN_HOOKS)}')
+            elif not implemented and name in KNOWN_HOOKS:
                 self._report(source, f'defines "{name}" without @hookimpl, so that it is never called')
 
     def _report_outdated(self) -> None:
@@ -254,10 +243,14 @@ class Manager:
                 source = _Source(entry_point.name, *_distribution(entry_point))
                 self._report(source, f"is written for {group}, this is {ours}; look for a release that fits")
 
-    def _unknown(self, kind: Kind, name: str, candidates: Iterable[PluginName]) -> str:
+    def unknown(self, name: str) -> PluginError:
+        """Return the error that no plugin of any kind has the name; if its package has a problem, which."""
+        return PluginError(self._unknown(None, name, self.names()))
+
+    def _unknown(self, kind: Kind | None, name: str, candidates: Iterable[PluginName]) -> str:
         """Say that a name is unknown; if its package has a problem, which."""
-        message = f"unknown {TITLES[kind]} {shown(name)}"
-        owner = name.partition("/")[0] if "/" in name else None
+        message = f"unknown {TITLES[kind] if kind else 'plugin'} {shown(name)}"
+        owner = name.partition("/")[0]  # an author may have given the plugin its package's name
         for problem in self.problems:
             if owner in {problem.package, problem.distribution}:
                 whose = f'plugin "{problem.package}" ({problem.distribution} {problem.version})'
@@ -267,36 +260,6 @@ class Manager:
         count = len({(problem.distribution, problem.package) for problem in self.problems})
         broken = f' {count} {"plugin has" if count == 1 else "plugins have"} problems: see "harness doctor".'
         return see + (broken if count else "")
-
-
-def _hook_functions(module: object) -> Iterator[tuple[str, bool]]:
-    """Return the functions that are hooks or are called like one, and whether they are marked as hooks."""
-    for name, value in inspect.getmembers(module, inspect.isroutine):
-        marked = isinstance(getattr(value, f"{hookspecs.NAMESPACE}_impl", None), dict)
-        if marked or name.startswith("harness_"):
-            yield name, marked
-
-
-def _misfits(module: object) -> list[str]:
-    """Return what is wrong with the parameters of a module's hooks, both sides shown."""
-    misfits = []
-    for name, marked in _hook_functions(module):
-        if not marked or name not in _KNOWN_HOOKS:
-            continue
-        taken = list(inspect.signature(getattr(module, name)).parameters)
-        given = list(inspect.signature(_KNOWN_HOOKS[name]).parameters)
-        if not set(taken) <= set(given):
-            misfits.append(f'"{name}({", ".join(taken)})" does not fit the hook; expected "{name}({", ".join(given)})"')
-    return misfits
-
-
-def _is_offer(name: object, target: object) -> bool:
-    return (
-        isinstance(name, str)
-        and re.fullmatch(r"[\w.-]+", name) is not None
-        and isinstance(target, str)
-        and re.fullmatch(r"[\w.]+:\w+", target) is not None
-    )
 
 
 def _claims(found: Iterable[PluginName]) -> str:
@@ -309,25 +272,6 @@ def _claims(found: Iterable[PluginName]) -> str:
         ways_out.extend(f'"{name}"' for name in own[:1])
     way_out = f"use {' or '.join(ways_out)}" if ways_out else "remove one of the packages"
     return f"claimed by {' and '.join(claims)}; {way_out}"
-
-
-def _class_fault(kind: Kind, loaded: object) -> str | None:
-    """Return what is wrong with a plugin's class, if anything is."""
-    from harness import contract
-
-    base: Any = getattr(contract, _BASES[kind])
-    if not isinstance(loaded, type) or not issubclass(loaded, base):
-        return f"is no subclass of harness.api.{_BASES[kind]}"
-    plugin: Any = loaded
-    if inspect.isabstract(plugin):
-        return f"does not define {', '.join(sorted(plugin.__abstractmethods__))}"
-    if kind == "attack" and not isinstance(getattr(plugin, "capabilities", None), contract.Capabilities):
-        return "does not declare its capabilities; expected capabilities = Capabilities(…)"
-    if kind == "adapter" and plugin.losses is base.losses and plugin.adapt is base.adapt:
-        return "defines neither losses nor adapt"
-    if not issubclass(plugin.options_type, contract.Options):
-        return "has options that are no subclass of harness.api.Options"
-    return None
 
 
 def _distribution(entry_point: metadata.EntryPoint) -> tuple[str, str]:

@@ -16,7 +16,14 @@ from harness.data import validation_size
 from harness.models import input_of, model_identity
 from harness.provenance import edited_source
 from harness.records import CellName, Comparable
-from harness.resolve import ResolvedAdapter, ResolvedCorrector, ResolvedExperiment, ResolvedPlugin
+from harness.resolve import (
+    ResolvedAdapter,
+    ResolvedCorrector,
+    ResolvedEvaluator,
+    ResolvedExperiment,
+    ResolvedPlugin,
+    ResolvedQuantizer,
+)
 from harness.stages.jobs import (
     KIND_OF,
     AdaptJob,
@@ -24,6 +31,7 @@ from harness.stages.jobs import (
     CorrectJob,
     EvaluateJob,
     Job,
+    MeasureJob,
     ShamJob,
     SourceKind,
     SplitJob,
@@ -41,10 +49,21 @@ if TYPE_CHECKING:
     from harness.resolve import ResolvedModel
     from harness.spec import Keep
 
-STAGE_VERSIONS = {"baseline": 1, "split": 1, "correct": 1, "sham": 1, "adapt": 1, "evaluate": 1}
+STAGE_VERSIONS = {"baseline": 1, "split": 1, "correct": 1, "sham": 1, "adapt": 1, "evaluate": 1, "measure": 1}
 """A stage's version: raised whenever its results may change."""
 
-COMPUTING_PARTS = ("engine", "stages", "budget.py", "criteria.py", "data.py", "models.py", "weights.py")
+COMPUTING_PARTS = (
+    "engine",
+    "stages",
+    "bridging.py",
+    "budget.py",
+    "contract.py",
+    "criteria.py",
+    "data.py",
+    "measuring.py",
+    "models.py",
+    "weights.py",
+)
 """The parts of this package that compute results; where they are edited in place, their source is part of every key."""
 
 CURRICULUM = ResolvedCorrector("none", None, "toward-true", "first-hit", "corrected")
@@ -64,10 +83,12 @@ class Cell:
     adapt: Stage | None
     evaluate: Stage
     baseline_evaluate: Stage
+    measures: tuple[tuple[ResolvedEvaluator, Stage], ...] = ()
 
     def stages(self) -> Iterator[Stage]:
         """Yield every stage the cell needs, inputs first; one may come more than once."""
-        for stage in (self.baseline_evaluate, *((self.correct,) if self.correct else ()), self.evaluate):
+        measures = [stage for _, stage in self.measures]
+        for stage in (self.baseline_evaluate, *((self.correct,) if self.correct else ()), self.evaluate, *measures):
             yield from _with_inputs(stage)
 
 
@@ -101,8 +122,11 @@ def make_plan(resolved: ResolvedExperiment, data: DataDescription, manager: Mana
     cells = [
         cell
         for model in resolved.models
+        for quantizer in resolved.quantizers
         for seed in resolved.experiment.seeds
-        for cell in _Row(resolved, data=data, manager=manager, setting=setting, model=model, seed=seed).cells()
+        for cell in _Row(
+            resolved, data=data, manager=manager, setting=setting, model=model, quantizer=quantizer, seed=seed
+        ).cells()
     ]
     unique = {cell.key: cell for cell in cells}
     return Plan(resolved.experiment.name, tuple(unique.values()), data)
@@ -119,6 +143,7 @@ class _Row:
         manager: Manager,
         setting: Setting,
         model: ResolvedModel,
+        quantizer: ResolvedQuantizer | None,
         seed: int,
     ) -> None:
         self.resolved = resolved
@@ -128,10 +153,14 @@ class _Row:
         self.data = data
         shape = input_of(model, data, resolved.dataset.normalization)
         held_out = validation_size(self.experiment.validation, data.num_train)
-        self.subject = Subject(data.fingerprint, model, shape, held_out, seed)
+        self.subject = Subject(data.fingerprint, model, shape, held_out, seed, quantizer)
         self.identity = model_identity(model, shape, manager)
+        # What the judge's verdicts depend on beside the weights.
+        self.judging: list[Any] = [quantizer.quantizer.identity(), seed] if quantizer else []
         self.baseline = self._baseline()
-        self.split = self._stage(SplitJob(self.subject), {"baseline": self.baseline}, [self.subject.validation, seed])
+        self.split = self._stage(
+            SplitJob(self.subject), {"baseline": self.baseline}, self._judged(self.subject.validation, seed)
+        )
         self.baseline_evaluate = self._evaluate("target", "corrected", self.baseline, None)
         self.comparable = self._comparable()
 
@@ -183,16 +212,28 @@ class _Row:
         perturbed = self._sham(correct, corrector) if source == "sham" else correct
         adapt = self._adapt(adapter, source, keep, perturbed) if adapter else None
         evaluate = self._evaluate(source, keep, adapt or self.baseline, perturbed)
+        measures = tuple((asked, self._measure(asked, adapt or self.baseline)) for asked in self.resolved.evaluators)
         name = CellName(
-            model=self.subject.model.name,
+            model=self._model_name(),
             corrector=corrector.name if corrector else None,
             adapter=adapter.name if adapter else "none",
             control=control,
             seed=self.subject.seed,
         )
-        key = content_key(evaluate.key, name.model_dump(), self.comparable.key, self.resolved.dataset.name)
+        measured = [[asked.name, stage.key] for asked, stage in measures]
+        key = content_key(evaluate.key, name.model_dump(), self.comparable.key, self.resolved.dataset.name, measured)
         return Cell(
-            name, key, self.comparable, corrector, adapter, self.split, correct, adapt, evaluate, self.baseline_evaluate
+            name,
+            key,
+            self.comparable,
+            corrector,
+            adapter,
+            self.split,
+            correct,
+            adapt,
+            evaluate,
+            self.baseline_evaluate,
+            measures,
         )
 
     # -- stages -----------------------------------------------------------------------------------------------------
@@ -211,8 +252,10 @@ class _Row:
         if corrector is None or corrector.attack is None:
             return None
         batch_size = self.experiment.attack_batch_size
-        job = CorrectJob(self.subject, corrector, batch_size)
-        return self._stage(job, {"baseline": self.baseline, "split": self.split}, [corrector.identity(), batch_size])
+        max_passes = self.experiment.attack_passes
+        job = CorrectJob(self.subject, corrector, batch_size, max_passes)
+        own = [corrector.identity(), batch_size, max_passes]
+        return self._stage(job, {"baseline": self.baseline, "split": self.split}, own)
 
     def _sham(self, correct: Stage | None, corrector: ResolvedCorrector | None) -> Stage | None:
         if correct is None or corrector is None or corrector.attack is None:
@@ -230,10 +273,19 @@ class _Row:
         return self._stage(job, self._inputs(baseline=self.baseline, perturbed=perturbed), own)
 
     def _evaluate(self, source: SourceKind, keep: Keep, weights: Stage, perturbed: Stage | None) -> Stage:
-        own = [source, keep, self.subject.seed]
+        own = self._judged(source, keep, self.subject.seed)
         return self._stage(
             EvaluateJob(self.subject, source, keep), self._inputs(weights=weights, perturbed=perturbed), own
         )
+
+    def _measure(self, asked: ResolvedEvaluator, weights: Stage) -> Stage:
+        own = self._judged(asked.evaluator.identity(), asked.samples, asked.batch_size)
+        if self.judging:
+            own.append(self.subject.validation)
+        return self._stage(MeasureJob(self.subject, asked), {"weights": weights}, own)
+
+    def _judged(self, *own: Any) -> list[Any]:
+        return [*own, *self.judging]
 
     def _inputs(self, *, perturbed: Stage | None, **others: Stage) -> dict[str, Stage]:
         inputs = {**others, "split": self.split}
@@ -257,8 +309,8 @@ class _Row:
         fields: dict[str, Any] = {
             "dataset": self.resolved.dataset.name,
             "data_fingerprint": self.subject.data,
-            "model": model.name,
-            "model_fingerprint": content_key(self.identity),
+            "model": self._model_name(),
+            "model_fingerprint": content_key(self.identity, *self.judging[:1]),
             "validation": self.subject.validation,
             "baseline": None if model.trained else self.experiment.baseline.model_dump(mode="json"),
             "budget": self._budget(),
@@ -271,12 +323,20 @@ class _Row:
         }
         return Comparable(key=content_key(fields), **fields)
 
+    def _model_name(self) -> str:
+        quantizer, name = self.subject.quantizer, self.subject.model.name
+        return f"{name} {quantizer.name}" if quantizer else name
+
     def _budget(self) -> dict[str, Any]:
         """Return the adaptation's budget with its length in steps, whichever way the spec gave it."""
         adaptation = self.experiment.adaptation
         budget = adaptation.model_dump(mode="json", exclude={"epochs"})
         steps = adaptation.total_steps(self.data.num_train - self.subject.validation)
-        return {**budget, "steps": steps, "validations": min(adaptation.validations, steps)}
+        passes = self.experiment.attack_passes
+        # Passes are shared by a batch: how large it is decides what a sample gets.
+        size = self.experiment.attack_batch_size
+        attack = {} if passes is None else {"attack_passes": passes, "attack_batch_size": size}
+        return {**budget, **attack, "steps": steps, "validations": min(adaptation.validations, steps)}
 
 
 def _with_inputs(stage: Stage) -> Iterator[Stage]:

@@ -8,11 +8,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from harness.records import (
+    BEFORE_QUANTIZING,
     Accuracies,
     Adaptation,
     CellRecord,
     Correction,
     Losses,
+    Measure,
     TestPredictions,
 )
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from harness.plan import Cell, Setting
+    from harness.resolved import ResolvedEvaluator
     from harness.stages.stage import Stage
     from harness.store import Artifact, Store
 
@@ -46,11 +49,45 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
         loss=Losses(**evaluation.meta["loss"]),
         adaptation=_adaptation(cell, adaptation),
         test=TestPredictions(labels=found["labels"], predictions=found["predictions"]),
+        measures=[
+            *_full_precision(cell, evaluation.meta),
+            *(_measure(asked, _meta(store, stage)) for asked, stage in cell.measures),
+        ],
         warnings=_warnings(correction, cell),
         versions=_versions(cell),
         environment=_environment(setting),
         times=_times(cell, store),
     )
+
+
+def _full_precision(cell: Cell, evaluation: Mapping[str, Any]) -> list[Measure]:
+    """Tell of a quantized subject's weights before they were quantized: the paper's "before" beside the row's "after"."""
+    quantizer = cell.evaluate.job.subject.quantizer
+    if quantizer is None:
+        return []
+    plugin, size = quantizer.quantizer, evaluation["num_bytes"]
+    return [
+        Measure(
+            name=BEFORE_QUANTIZING,
+            evaluator=plugin.plugin.qualified,
+            options=plugin.options.model_dump(mode="json"),
+            samples=len(evaluation["test"]["labels"]),
+            rows=None,
+            clean=evaluation["full_precision"],
+            robust=None,
+            held=None,
+            norm=None,
+            eps=None,
+            figures={} if size is None else {"quantized MB": size / 1e6},
+            flags=[],
+        )
+    ]
+
+
+def _measure(asked: ResolvedEvaluator, found: Artifact) -> Measure:
+    plugin = asked.evaluator
+    options = plugin.options.model_dump(mode="json")
+    return Measure(name=asked.name, evaluator=plugin.plugin.qualified, options=options, **found.meta)
 
 
 def _meta(store: Store, stage: Stage) -> Artifact:
@@ -118,9 +155,12 @@ def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
 
 
 def _versions(cell: Cell) -> dict[str, str]:
-    plugins = [part.plugin for part in (_attack(cell), cell.adapter.adapter if cell.adapter else None) if part]
+    quantizer = cell.evaluate.job.subject.quantizer
+    measuring = [asked.evaluator for asked, _ in cell.measures] + ([quantizer.quantizer] if quantizer else [])
+    parts = [part for part in (_attack(cell), cell.adapter.adapter if cell.adapter else None, *measuring) if part]
     versions = {package: metadata.version(package) for package in RECORDED_PACKAGES}
-    return versions | {plugin.distribution: plugin.version for plugin in plugins}
+    libraries = {name: version for part in parts if part.library for name, version in part.library.versions.items()}
+    return versions | {part.plugin.distribution: part.plugin.version for part in parts} | libraries
 
 
 def _attack(cell: Cell) -> Any:

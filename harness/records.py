@@ -18,6 +18,9 @@ from harness.store import atomic_write
 if TYPE_CHECKING:
     from pathlib import Path
 
+BEFORE_QUANTIZING = "before quantizing"
+"""The measure of a quantized subject's full-precision weights."""
+
 SCHEMA_VERSION: Final = 1
 LONGEST_NAME = 200
 
@@ -115,6 +118,28 @@ class Adaptation(Frozen):
     history: list[Checkpoint]
 
 
+class Measure(Frozen):
+    """What an evaluator found on ``samples`` test images; ``rows`` are theirs in the test split, None for all of it.
+
+    ``clean`` is the share labelled true, ``robust`` the share that still is when perturbed within ``eps`` in ``norm`` (None where
+    nothing was perturbed), ``held`` that verdict per example. ``figures``, and ``shares`` in [0, 1], are the evaluator's own.
+    """
+
+    name: str
+    evaluator: str
+    options: dict[str, Any]
+    samples: int
+    rows: list[int] | None
+    clean: float
+    robust: float | None
+    held: list[bool] | None
+    norm: str | None
+    eps: float | None
+    figures: dict[str, float]
+    shares: dict[str, float] = Field(default_factory=dict)
+    flags: list[str]
+
+
 class TestPredictions(Frozen):
     """Per-example labels and predictions on the test split, in the data set's order."""
 
@@ -139,6 +164,7 @@ class CellRecord(Frozen):
     loss: Losses
     adaptation: Adaptation
     test: TestPredictions
+    measures: list[Measure] = Field(default_factory=list)
     warnings: list[str]
     versions: dict[str, str]
     environment: dict[str, Any]
@@ -204,6 +230,12 @@ def read_record(path: Path) -> CellRecord:
             f"{path}: says a test accuracy of {record.accuracy.test:.4f}, its predictions are right {right} times of "
             f"{len(test.labels)}; it was changed by hand or damaged: delete it and run the spec again"
         )
+    for measure in record.measures:
+        if measure.held is not None and abs((measure.robust or 0) * measure.samples - sum(measure.held)) > 0.5:
+            raise StoreError(
+                f"{path}: says a robust accuracy of {measure.robust}, {sum(measure.held)} of {measure.samples} labels held; "
+                "it was changed by hand or damaged: delete it and run the spec again"
+            )
     return record
 
 

@@ -7,31 +7,39 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.catalogue import IMAGENET, Normalization
 from harness.criteria import targeted_objective
+from harness.entry_names import derived_name
 from harness.errors import HarnessError, SpecError, did_you_mean
 from harness.lookup import CONTROL_ADAPTERS, IMAGE_FOLDER, LocatedError, Lookup
+from harness.records import BEFORE_QUANTIZING
 from harness.resolved import (
     ResolvedAdapter,
     ResolvedCorrector,
     ResolvedDataset,
+    ResolvedEvaluator,
     ResolvedExperiment,
     ResolvedModel,
     ResolvedPlugin,
+    ResolvedQuantizer,
 )
+from harness.spec import FULL_PRECISION
 from harness.validation import Finding, alternatives, dotted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeVar
 
     from harness.catalogue import Catalogue, CorrectorCard, ModelCard
-    from harness.criteria import Objective
-    from harness.manager import Kind, Manager
+    from harness.criteria import Objective, Select
+    from harness.kinds import Kind
+    from harness.manager import Manager
     from harness.spec import (
         AdapterReference,
         CorrectorReference,
         DatasetReference,
+        EvaluatorReference,
         LoadedSpec,
         ModelReference,
+        QuantizerReference,
         Reference,
     )
     from harness.yamlio import Location
@@ -42,13 +50,13 @@ __all__ = [
     "ResolvedAdapter",
     "ResolvedCorrector",
     "ResolvedDataset",
+    "ResolvedEvaluator",
     "ResolvedExperiment",
     "ResolvedModel",
     "ResolvedPlugin",
+    "ResolvedQuantizer",
     "resolve",
 ]
-
-LONGEST_DERIVED_NAME = 80
 
 
 def resolve(loaded: LoadedSpec, manager: Manager, catalogue: Catalogue) -> ResolvedExperiment:
@@ -75,20 +83,27 @@ class _Resolver:
     def resolve(self) -> ResolvedExperiment:
         experiment = self.experiment
         dataset = self._tried(("dataset",), lambda at: self._dataset(experiment.dataset, at))
-        models = self._each("models", experiment.models, self._model)
-        correctors = self._each("correctors", experiment.correctors, self._corrector)
-        adapters = self._each("adapters", experiment.adapters, self._adapter)
+        models = self._each("models", dict(enumerate(experiment.models)), self._model)
+        correctors = self._each("correctors", dict(enumerate(experiment.correctors)), self._corrector)
+        adapters = self._each("adapters", dict(enumerate(experiment.adapters)), self._adapter)
+        evaluators = self._each("evaluate", experiment.evaluators, self._evaluator)
+        quantizers = self._each("quantization", experiment.quantizers, self._quantizer)
         if self.findings or dataset is None:
             raise self._error()
-        return ResolvedExperiment(experiment, dataset, tuple(models), tuple(correctors), tuple(adapters))
+        found = iter(quantizers)
+        precisions = tuple(
+            None if asked.quantizer == FULL_PRECISION else next(found) for asked in experiment.quantization
+        )
+        matrix = tuple(models), tuple(correctors), tuple(adapters)
+        return ResolvedExperiment(experiment, dataset, *matrix, tuple(evaluators), precisions)
 
     def _each(
-        self, section: str, references: Iterable[Reference], look_up: Callable[[Any, Location], FoundT]
+        self, section: str, references: Mapping[int, Reference], look_up: Callable[[Any, Location], FoundT]
     ) -> list[FoundT]:
-        """Look up a section's entries; two of one name are refused."""
+        """Look up a section's entries, by their places in its list; two of one name are refused."""
         found: list[FoundT] = []
         seen: dict[str, Location] = {}
-        for index, reference in enumerate(references):
+        for index, reference in references.items():
             entry: Any = self._tried((section, index), partial(look_up, reference))
             if entry is None:
                 continue
@@ -233,16 +248,30 @@ class _Resolver:
         if card is not None:
             if card.attack is None:
                 self._refuse_attack_options(reference, at)
-                name = reference.name or _derived_name(reference.preset or "", reference)
+                name = reference.name or derived_name(reference.preset or "", reference)
                 return ResolvedCorrector(name, None, "toward-true", "first-hit", reference.keep)
             name = card.attack
         preset = card.options if card else {}
         attack = self._plugin("attack", name, reference, at, written=reference.inline_options, preset=preset)
         objective = reference.objective or (card.objective if card else None) or "toward-true"
-        select = reference.select or (card.select if card else None) or "first-hit"
+        select = self._select(reference, card, attack, at)
         self._check_direction(attack, objective, at)
-        name = reference.name or _derived_name(reference.preset or attack.plugin.name, reference)
+        if select == "final" and self.experiment.attack_passes is not None:
+            text = "select: final: an attack that attack_passes ends has no last iterate; choose first-hit or min-norm"
+            raise self.lookup.wrong((*at, "select"), f"{dotted(at)}: {text}")
+        name = reference.name or derived_name(reference.preset or reference.attack or "", reference)
         return ResolvedCorrector(name, attack, objective, select, reference.keep)
+
+    def _select(
+        self, reference: CorrectorReference, card: CorrectorCard | None, attack: ResolvedPlugin, at: Location
+    ) -> Select:
+        """Return which iterate counts. The first hit of an attack that starts from another image would be that image."""
+        kind: Any = self.manager.load(attack.plugin)
+        asked = reference.select or (card.select if card else None)
+        if kind.capabilities.examples and asked == "first-hit":
+            text = f'attack "{attack.plugin.name}" starts from another image, which would be its first hit'
+            raise self.lookup.wrong((*at, "select"), f"{text}; choose min-norm or final")
+        return asked or ("min-norm" if kind.capabilities.examples else "first-hit")
 
     def _preset(self, name: str, location: Location) -> CorrectorCard:
         presets = self.catalogue.paths("correctors")
@@ -281,7 +310,19 @@ class _Resolver:
             text = f"name {CONTROL_ADAPTERS[plugin.name]} under controls, where every row is compared with it"
             raise self.lookup.wrong((*at, "adapter"), f'"{reference.adapter}" is a control; {text}')
         adapter = self._plugin("adapter", reference.adapter, reference, at, written=reference.inline_options)
-        return ResolvedAdapter(reference.name or _derived_name(plugin.name, reference), adapter)
+        return ResolvedAdapter(reference.name or derived_name(plugin.name, reference), adapter)
+
+    def _quantizer(self, reference: QuantizerReference, at: Location) -> ResolvedQuantizer:
+        quantizer = self._plugin("quantizer", reference.quantizer, reference, at, written=reference.inline_options)
+        return ResolvedQuantizer(reference.name or derived_name(quantizer.plugin.name, reference), quantizer)
+
+    def _evaluator(self, reference: EvaluatorReference, at: Location) -> ResolvedEvaluator:
+        written = reference.inline_options
+        evaluator = self._plugin("evaluator", reference.evaluator, reference, at, written=written)
+        name = reference.name or derived_name(evaluator.plugin.name, reference)
+        if name == BEFORE_QUANTIZING:
+            raise self.lookup.wrong((*at, "name"), f'"{name}" is what tables call another column; choose another name')
+        return ResolvedEvaluator(name, evaluator, reference.samples, reference.batch_size)
 
     def _plugin(
         self,
@@ -298,7 +339,7 @@ class _Resolver:
         plugin, loaded = self.lookup.plugin(kind, name, (*at, source))
         beside = [key for key in type(reference).model_fields if key not in reference.sources]
         options = self.lookup.options(plugin, loaded.options_type, at, written=written, preset=preset, beside=beside)
-        return ResolvedPlugin(plugin, options)
+        return ResolvedPlugin(plugin, options, loaded.library)
 
 
 def _normalization(
@@ -307,26 +348,3 @@ def _normalization(
     if asked is None or isinstance(asked, Normalization):
         return asked
     return IMAGENET if asked == "imagenet" else "dataset"
-
-
-def _derived_name(name: str, reference: CorrectorReference | AdapterReference) -> str:
-    """Name an entry after what it changes, so that two variants are two rows: ``vbi(steps=3)``."""
-    changes = reference.inline_options
-    for key in ("objective", "select", "keep"):
-        if key in reference.model_fields_set and getattr(reference, key) is not None:
-            changes[key] = getattr(reference, key)
-    if not changes:
-        return name
-    derived = f"{name}({', '.join(f'{key}={_written(value)}' for key, value in changes.items())})"
-    return derived if len(derived) <= LONGEST_DERIVED_NAME else f"{derived[: LONGEST_DERIVED_NAME - 1]}…"
-
-
-def _written(value: Any) -> str:
-    """Show an option's value as YAML has it."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_written(part)}' for key, part in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())

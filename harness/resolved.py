@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.catalogue import Normalization
-    from harness.contract import Options
+    from harness.contract import Library, Options
     from harness.criteria import Objective, Select
     from harness.manager import PluginName
     from harness.spec import Experiment, Keep
@@ -23,10 +23,16 @@ class ResolvedPlugin:
 
     plugin: PluginName
     options: Options
+    library: Library | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What a content key holds of it: who offers it, in which version (or state, where edited in place), with which options."""
+        """What a content key holds of it: who offers it, in which version (or state, where edited in place), with which options.
+
+        Where a library does the work, its version too.
+        """
+        library = {"library": self.library.versions} if self.library else {}
         return {
+            **library,
             "plugin": f"{self.plugin.distribution}/{self.plugin.package}/{self.plugin.name}",
             "version": self.plugin.version,
             "source": edited_source(self.plugin.distribution, self.plugin.target.partition(":")[0].partition(".")[0]),
@@ -82,6 +88,24 @@ class ResolvedAdapter:
 
 
 @dataclass(frozen=True)
+class ResolvedQuantizer:
+    """A quantizer with its options."""
+
+    name: str
+    quantizer: ResolvedPlugin
+
+
+@dataclass(frozen=True)
+class ResolvedEvaluator:
+    """An evaluator with its options; ``samples`` is None for the whole test split."""
+
+    name: str
+    evaluator: ResolvedPlugin
+    samples: int | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class ResolvedExperiment:
     """All that a plan is made of."""
 
@@ -90,3 +114,5 @@ class ResolvedExperiment:
     models: tuple[ResolvedModel, ...]
     correctors: tuple[ResolvedCorrector, ...]
     adapters: tuple[ResolvedAdapter, ...]
+    evaluators: tuple[ResolvedEvaluator, ...] = ()
+    quantizers: tuple[ResolvedQuantizer | None, ...] = (None,)

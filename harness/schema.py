@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
     from harness.catalogue import Card, Catalogue
-    from harness.manager import Kind, Manager, PluginName
+    from harness.kinds import Kind
+    from harness.manager import Manager, PluginName
 
 Schema = dict[str, Any]
 
 FRACTION = r"^\s*[+-]?\d+\s*/\s*\d*[1-9]\d*\s*$"
 FACTORY = r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"
+FP32 = {"fp32": "Full precision."}
+CLEAN = {"clean": "Accuracy on the test images, which is always measured."}
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
 
@@ -65,6 +68,8 @@ class _SpecSchema:
         sections["models"]["items"] = {"anyOf": list(self._models())}
         sections["correctors"]["items"] = {"anyOf": list(self._correctors())}
         sections["adapters"]["items"] = {"anyOf": list(self._adapters())}
+        sections["quantization"]["items"] = {"anyOf": list(self._choices("quantizer", "QuantizerReference", FP32))}
+        sections["evaluate"]["items"] = {"anyOf": list(self._choices("evaluator", "EvaluatorReference", CLEAN))}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "adcorda-harness experiment",
@@ -131,6 +136,14 @@ class _SpecSchema:
         for plugin in plugins:
             yield from self._plugin_entry("AdapterReference", "adapter", plugin)
 
+    def _choices(self, kind: Kind, reference: str, built_in: Mapping[str, str]) -> Iterator[Schema]:
+        """Describe a list of plugins of a kind, beside what is ``built_in``."""
+        plugins = [plugin for plugin in self.manager.names(kind) if self._loads(plugin)]
+        names = {name: self._description(plugin) for plugin in plugins for name in self._own_names(plugin)}
+        yield _names({**built_in, **names})
+        for plugin in plugins:
+            yield from self._plugin_entry(reference, kind, plugin)
+
     def _plugin_entry(self, reference: str, source: str, plugin: PluginName) -> Iterator[Schema]:
         if self._loads(plugin):
             yield self._entry(reference, source, self._own_names(plugin), self._description(plugin), plugin)
@@ -150,7 +163,18 @@ class _SpecSchema:
         options: Schema = {}
         if plugin is not None:
             options = self._of_model(self.manager.load(plugin).options_type, f"{plugin.kind}.{plugin.qualified}.")
-        sources = {"card", "provider", "image_folder", "architecture", "factory", "preset", "attack", "adapter"}
+        sources = {
+            "card",
+            "provider",
+            "image_folder",
+            "architecture",
+            "factory",
+            "preset",
+            "attack",
+            "adapter",
+            "quantizer",
+            "evaluator",
+        }
         named = {"enum": names} if names is not None else {"type": "string"}
         return {
             "type": "object",

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 Keep = Literal["corrected", "all"]
 
+CLEAN = "clean"
+"""The evaluation that always is made: accuracy on the test images as they are."""
+FULL_PRECISION = "fp32"
+"""The precision that needs no quantizer."""
+
 LONGEST_NAME = 80
 LARGEST_SEED = 2**32 - 1
 
@@ -89,6 +94,9 @@ class Reference(BaseModel):
         if not isinstance(value, dict):
             raise ValueError("expected a name or a mapping")  # noqa: TRY004 (pydantic catches no TypeError)
         given = [source for source in cls.sources if value.get(source) is not None]
+        if not given and len(value) == 1 and isinstance(next(iter(value.values())), dict):
+            named = next(iter(value))
+            raise ValueError(f"the key {alternatives(cls.sources)} is missing; write {{{cls.sources[0]}: {named}, …}}")
         if not given:
             near = "".join([did_you_mean(key, cls.sources) for key in value if key not in cls.model_fields][:1])
             raise ValueError(f"the key {alternatives(cls.sources)} is missing{near}")
@@ -155,7 +163,10 @@ class CorrectorReference(Reference):
     preset: str | None = Field(None, description="A preset of the registry; what a bare name means.")
     attack: str | None = Field(None, description="An attack plugin.")
     objective: Objective | None = Field(None, description="What the attack drives at; toward-true by default.")
-    select: Select | None = Field(None, description="Which iterate counts; first-hit by default.")
+    select: Select | None = Field(
+        None,
+        description="Which iterate counts; first-hit by default, min-norm where an attack starts from another image.",
+    )
     keep: Keep = Field(
         "corrected", description="T_a: the corrected samples, or all perturbed ones (the paper's BL-IST-A)."
     )
@@ -169,6 +180,28 @@ class AdapterReference(Reference):
 
     adapter: str = Field(description="An adapter plugin; what a bare name means.")
     name: EntryName | None = Field(None, description="What the tables call it.")
+
+
+class QuantizerReference(Reference):
+    """A quantizer plugin, with its options beside it."""
+
+    sources: ClassVar = ("quantizer",)
+
+    quantizer: str = Field(description="A quantizer plugin; what a bare name means.")
+    name: EntryName | None = Field(None, description="What the tables call it.")
+
+
+class EvaluatorReference(Reference):
+    """An evaluator plugin, with its options beside it."""
+
+    sources: ClassVar = ("evaluator",)
+
+    evaluator: str = Field(description="An evaluator plugin; what a bare name means.")
+    name: EntryName | None = Field(None, description="What the tables call it.")
+    samples: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="How many test images, drawn once for all rows and seeds; all of them by default."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(250, description="Images it gets at once.")
 
 
 class Experiment(Section):
@@ -198,7 +231,30 @@ class Experiment(Section):
     adaptation: Adaptation = Field(
         default_factory=Adaptation, description="Stage 5's training loop, the same for all arms."
     )
+    quantization: list[QuantizerReference] = Field(
+        [FULL_PRECISION],
+        validate_default=True,
+        min_length=1,
+        description="The precisions of every classifier, each in tables of its own: fp32, quantizers' names, or mappings.",
+    )
+    evaluate: list[EvaluatorReference] = Field(
+        [CLEAN],
+        validate_default=True,
+        description="What is measured on the test images: evaluators' names, or mappings; the clean accuracy always is.",
+    )
     attack_batch_size: Annotated[int, Field(ge=1)] = Field(256, description="Images an attack gets at once.")
+    attack_passes: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Forward and backward passes per image, on average over a batch, after which an attack is ended and what it "
+        "has found counts; as many as it takes by default. The same for every corrector.",
+    )
+
+    @field_validator("quantization")
+    @classmethod
+    def _full_precision_once(cls, quantization: list[QuantizerReference]) -> list[QuantizerReference]:
+        if [asked.quantizer for asked in quantization].count(FULL_PRECISION) > 1:
+            raise ValueError("fp32 stands twice; keep one of them")
+        return quantization
 
     @field_validator("controls")
     @classmethod
@@ -209,6 +265,16 @@ class Experiment(Section):
         if isinstance(controls, list) and repeated:
             raise ValueError(f"{repeated[0]} stands twice; keep one of them")
         return controls
+
+    @property
+    def quantizers(self) -> dict[int, QuantizerReference]:
+        """The quantizers asked for, by their place in the list."""
+        return {place: asked for place, asked in enumerate(self.quantization) if asked.quantizer != FULL_PRECISION}
+
+    @property
+    def evaluators(self) -> dict[int, EvaluatorReference]:
+        """The evaluators asked for, by their place in the list."""
+        return {place: asked for place, asked in enumerate(self.evaluate) if asked.evaluator != CLEAN}
 
     @property
     def control_names(self) -> tuple[Control, ...]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness import hookspecs
-from harness.manager import KINDS, Manager
+from harness.kinds import KINDS
+from harness.manager import Manager
 
 ROOT = Path(__file__).parents[1]
 HARNESS = sorted((ROOT / "harness").rglob("*.py"))

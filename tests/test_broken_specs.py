@@ -7,12 +7,12 @@ import re
 import pytest
 from broken_specs import BROKEN_SPECS
 from broken_yaml import VALID, BrokenSpec
+from first_party import own_manager
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.catalogue import Catalogue
 from harness.errors import HarnessError
-from harness.manager import Manager
 from harness.resolve import resolve
 from harness.spec import load_spec
 
@@ -24,7 +24,7 @@ JARGON = re.compile(
 
 @pytest.fixture(scope="module")
 def manager():
-    return Manager.discover()
+    return own_manager()
 
 
 @pytest.fixture(scope="module")

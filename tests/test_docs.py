@@ -161,13 +161,15 @@ def fault_of(words):
     """Return what is wrong with a command line as it stands in a text, None where nothing is."""
     command, context = cli, click.Context(cli)
     positional = []
-    for word in words.split():
+    given = iter(words.split())
+    for word in given:
         if word.startswith("-"):
             name, _, value = word.partition("=")
             known = {option: parameter for parameter in command.params for option in parameter.opts}
             if name not in {*known, "--help"}:
                 return f'"{name}" is no option of {command.name}'
-            if value and value not in known[name].type.choices:
+            value = value or ("" if name == "--help" or known[name].is_flag else next(given, ""))
+            if value and value not in getattr(known[name].type, "choices", [value]):
                 return f'"{name}" takes no "{value}"'
         elif isinstance(command, click.Group):
             command = command.get_command(context, word)
@@ -176,7 +178,8 @@ def fault_of(words):
         else:
             positional.append(word)
     takes = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
-    return None if len(positional) == len(takes) else f"takes {len(takes)} arguments, has {len(positional)}"
+    needs = sum(parameter.required for parameter in takes)
+    return None if needs <= len(positional) <= len(takes) else f"takes {len(takes)} arguments, has {len(positional)}"
 
 
 @pytest.mark.parametrize("words", sorted(set(commands_named())))
@@ -191,6 +194,7 @@ def test_every_command_of_the_readme_exists_with_its_options_and_arguments(words
         ("run SPEC --dry", '"--dry" is no option of run'),
         ("leaderboard DIR --format=tabel", '"--format" takes no "tabel"'),
         ("compare A", "takes 2 arguments, has 1"),
+        ("plugins list --norm l3", '"--norm" takes no "l3"'),
         ("plugins shew NAME", 'no command "shew"'),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ import pytest
 
 from harness.errors import PluginError
 from harness.hookspecs import hookimpl
-from harness.manager import KINDS, Manager, Problem
+from harness.kinds import KINDS
+from harness.manager import Manager, Problem
+from harness.offers import offers
 
 ATTACK = """
 from harness.api import Attack, Capabilities
@@ -198,7 +201,7 @@ def test_hooks_that_do_not_fit_are_a_problem_and_hurt_no_other(install, source, 
     manager = Manager.discover()
     assert manager.catalogues()
     assert problems_of(manager, "odd") == [message]
-    assert manager.find("attack", "bim")
+    assert manager.find("attack", "paper/bim")
 
 
 def test_good_offers_beside_a_bad_one_are_kept(install):
@@ -307,9 +310,9 @@ def test_name_of_a_package_that_could_not_be_imported_says_why(install):
             "No module named 'no_such_module_anywhere'. See \"harness doctor\"."
         )
     with pytest.raises(PluginError) as raised:
-        manager.find("attack", "pgd")
+        manager.find("attack", "zzz")
     assert str(raised.value) == (
-        'unknown attack "pgd". See "harness plugins list". 1 plugin has problems: see "harness doctor".'
+        'unknown attack "zzz". See "harness plugins list". 1 plugin has problems: see "harness doctor".'
     )
 
 
@@ -369,5 +372,52 @@ def test_observer_may_leave_the_event_out():
 def test_names_of_plugins_are_unknown_beyond_their_kind():
     manager = Manager.discover()
     with pytest.raises(PluginError) as raised:
-        manager.find("adapter", "bim")
-    assert str(raised.value) == 'unknown adapter "bim". See "harness plugins list".'
+        manager.find("adapter", "salt-and-pepper")
+    assert str(raised.value) == 'unknown adapter "salt-and-pepper". See "harness plugins list".'
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        (
+            "attacks",
+            ATTACK.replace("capabilities =", "library = 'foolbox'\n    capabilities ="),
+            "has a library that is none",
+        ),
+        (
+            "adapters",
+            """
+            from harness.api import Adapter
+
+            class Nothing(Adapter):
+                capabilities = {"target": True}
+
+                def losses(self, source, target):
+                    return {}
+            """,
+            "does not declare its capabilities; expected capabilities = AdapterCapabilities(…)",
+        ),
+    ],
+)
+def test_a_wrong_declaration_is_a_broken_plugin_and_no_crash_of_the_list(install, kind, source, message):
+    hooks = HOOKS.format(offered='{"odd": "odd_class:Nothing"}').replace("harness_attacks", f"harness_{kind}")
+    install("odd-classes", "1.0", {"odd": "odd_class_hooks"}, odd_class_hooks=hooks, odd_class=source)
+    manager = Manager.discover()
+    with pytest.raises(PluginError, match=re.escape(message)):
+        manager.load(manager.find(kind[:-1], "odd/odd"))
+    [entry] = [entry for entry in offers(manager) if entry["qualified"] == "odd/odd"]
+    assert message in entry["problem"]
+
+
+def test_a_hook_may_be_marked_under_another_functions_name(install):
+    hooks = """
+    from harness.api import hookimpl
+
+    @hookimpl(specname="harness_attacks")
+    def my_attacks():
+        return {"fresh": "a:A"}
+    """
+    install("renamed-attacks", "1.0", {"renamed": "renamed_hooks"}, renamed_hooks=hooks)
+    manager = Manager.discover()
+    assert manager.find("attack", "renamed/fresh")
+    assert problems_of(manager, "renamed") == []

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from first_party import own_manager
 from toys import (
     Run,
     Surroundings,
@@ -22,7 +23,6 @@ from harness.api import Adapter, AdapterCapabilities, Attack, Capabilities, NoOp
 from harness.engine.images import to_pixels
 from harness.engine.prediction import labelled_true, predict
 from harness.errors import ContractError, DataError, StoreError
-from harness.manager import Manager
 from harness.stages import baseline, correct
 from harness.stages.context import split_rows, state_of
 from harness.stages.execute import execute
@@ -106,7 +106,7 @@ class ToyPlugins:
 
 
 def manager():
-    found = Manager.discover()
+    found = own_manager()
     found.register(ToyPlugins, package="toys", distribution="toys", version="1")
     return found
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from first_party import own_manager
 from torch import nn
 
 from harness.budget import Adaptation, Baseline
 from harness.catalogue import Normalization
 from harness.data import Data
 from harness.engine.networks import PixelClassifier
-from harness.manager import Manager
 from harness.models import Input
 from harness.resolve import ResolvedAdapter, ResolvedCorrector, ResolvedModel, ResolvedPlugin
 from harness.stages import adapt, baseline, correct, evaluate, sham, split
@@ -97,7 +97,7 @@ class Surroundings:
     def __init__(self, root: Path, *, data: Data | None = None, seed=1, validation=24, manager=None):
         self.data = data or toy_data()
         self.store = Store(root)
-        self.manager = manager or Manager.discover()
+        self.manager = manager or own_manager()
         self.workshop = Workshop(self.store, self.manager, torch.device("cpu"), 1e9, {"toy": self.data})
         self.subject = self.subject_with(seed=seed, validation=validation)
 

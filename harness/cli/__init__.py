@@ -22,7 +22,7 @@ COMMANDS = {
     "leaderboard": "Rebuild the tables of a results folder from its records.",
     "compare": "Compare two results folders, or two rows, seed by seed.",
     "report": "Write a results folder's report.html.",
-    "plugins": "List the installed plugins, or show one with its options.",
+    "plugins": "List the installed plugins, show one with its options, begin one, check one.",
     "datasets": "List the data sets that a spec can name.",
     "models": "List the classifiers that a spec can name.",
     "experiments": "List the registered experiments and suites.",

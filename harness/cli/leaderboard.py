@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import json_option
 
+if TYPE_CHECKING:
+    from harness.leaderboard import Table
+    from harness.report.timing_rows import TimingTable
+
 FORMATS = ("table", "markdown", "csv", "json")
 
 
 @click.command(name="leaderboard")
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it."
 )
+@click.option(
+    "--timing",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help='Show instead how fast attacks are: FILE is what "make bench" saves. RESULTS adds their correction rates.',
+)
 @json_option
-def command(results: Path, *, kind: str, as_json: bool) -> None:
-    """Rebuild the tables of RESULTS (such as results/digits-demo) from its records; its files are written anew too."""
+def command(results: Path | None, *, kind: str, timing: Path | None, as_json: bool) -> None:
+    """Rebuild the tables of RESULTS (such as results/digits-demo) from its records; its files are written anew too.
+
+    With --timing the table of attacks' timings is printed, and nothing is written; RESULTS may then be left out.
+    """
+    kind = "json" if as_json else kind
+    if timing is not None:
+        _print_timings(_timing_table(timing, results), kind)
+        return
+    if results is None:
+        from harness.errors import UsageError
+
+        raise UsageError(
+            'leaderboard: no results folder given; expected one made by "harness run", such as results/digits-demo, '
+            'or "--timing FILE"'
+        )
     from harness.launch import tables_of, write_reports
 
     tables = tables_of(results)
     write_reports(results)
-    if as_json or kind == "json":
+    _print_tables(tables, kind, results.name)
+
+
+def _print_tables(tables: list[Table], kind: str, experiment: str) -> None:
+    if kind == "json":
         from harness.report.json_table import to_json
 
-        click.echo(json.dumps({"experiment": results.name, **to_json(tables)}, ensure_ascii=False))
+        click.echo(json.dumps({"experiment": experiment, **to_json(tables)}, ensure_ascii=False))
     elif kind == "markdown":
         from harness.report.markdown import to_markdown
 
@@ -40,3 +69,30 @@ def command(results: Path, *, kind: str, as_json: bool) -> None:
         from harness.report.terminal import make_console, render
 
         render(tables, make_console())
+
+
+def _timing_table(timing: Path, results: Path | None) -> TimingTable:
+    from harness.report.timing_rows import make_timing_table
+    from harness.timings import read_timings
+
+    timings = read_timings(timing)
+    if results is None:
+        return make_timing_table(timings)
+    from harness.launch import tables_of
+
+    return make_timing_table(timings, tables_of(results), experiment=results.name)
+
+
+def _print_timings(table: TimingTable, kind: str) -> None:
+    from harness.report import timing_table
+
+    if kind == "json":
+        click.echo(json.dumps(timing_table.to_json(table), ensure_ascii=False))
+    elif kind == "markdown":
+        click.echo(timing_table.to_markdown(table), nl=False)
+    elif kind == "csv":
+        click.echo(timing_table.to_csv(table), nl=False)
+    else:
+        from harness.report.terminal_grid import make_console
+
+        timing_table.render(table, make_console())

@@ -7,47 +7,77 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli import SuggestingGroup
+from harness.cli import SuggestingGroup, plugin_check, plugin_new
 from harness.cli.listing import show_list
 from harness.cli.options import json_option
+from harness.kinds import KINDS
 
 if TYPE_CHECKING:
-    from harness.manager import Kind, Manager, PluginName
+    from harness.contract import Norm
+    from harness.kinds import Kind
+    from harness.manager import Manager, PluginName
+
+NORMS = ("l0", "l1", "l2", "linf")
+ATTACK_COLUMNS = ("name", "norm", "library", "goals", "gradients", "budget", "stochastic")
+COLUMNS = ("name", "kind", "library")
 
 
 @click.group(name="plugins", cls=SuggestingGroup)
 def command() -> None:
-    """List the installed plugins, or show one with its options."""
+    """List the installed plugins, show one with its options, begin one, check one."""
+
+
+command.add_command(plugin_new.new)
+command.add_command(plugin_check.check)
 
 
 @command.command(name="list")
-@click.option("--kind", type=click.Choice(["attack", "adapter", "classifier", "dataset"]), help="Only this kind.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only this kind.")
+@click.option("--norm", type=click.Choice(NORMS), help="Only attacks that bound or minimize this norm.")
 @json_option
-def list_plugins(*, kind: Kind | None, as_json: bool) -> None:
-    """List what is on offer, and what has problems."""
+def list_plugins(*, kind: Kind | None, norm: Norm | None, as_json: bool) -> None:
+    """List what is on offer with what it can do, what waits for a library, and what has problems."""
     from harness.manager import Manager
+    from harness.offers import missing_libraries, offers
 
     manager = Manager.discover()
-    entries = [_entry(plugin) for plugin in manager.names(kind)]
+    entries = [entry for entry in offers(manager, kind) if norm is None or entry.get("norm") == norm]
     problems = [{"plugin": p.package, "distribution": p.distribution, "message": p.message} for p in manager.problems]
     if as_json:
         click.echo(json.dumps({"version": 1, "plugins": entries, "problems": problems}, ensure_ascii=False))
         return
-    columns = ("name", "kind", "from", "version")
-    show_list(entries, columns=columns, key="plugins", as_json=False, title=f"{len(entries)} plugins")
+    attacks = [_attack_line(entry) for entry in entries if entry["kind"] == "attack"]
+    others = [_line(entry) for entry in entries if entry["kind"] != "attack"]
+    for lines, columns, what in ((attacks, ATTACK_COLUMNS, "attacks"), (others, COLUMNS, "other plugins")):
+        if lines:
+            lines.sort(key=lambda line: line["name"])
+            title = f"{len(lines)} {what}"
+            show_list(lines, columns=columns, key="plugins", as_json=False, title=title, droppable=True)
+    if not entries and (norm or kind):
+        click.echo(
+            f"no {kind or 'plugin'}{f' of the norm {norm}; attacks alone have one' if norm else ' is installed'}",
+            err=True,
+        )
+    for line in missing_libraries(entries):
+        click.echo(line, err=True)
+    for entry in entries:
+        if "problem" in entry:
+            click.echo(entry["problem"], err=True)
     for problem in problems:
         click.echo(f"{problem['distribution']}/{problem['plugin']} {problem['message']}", err=True)
 
 
-def _entry(plugin: PluginName) -> dict[str, Any]:
-    return {
-        "name": plugin.name,
-        "kind": plugin.kind,
-        "qualified": plugin.qualified,
-        "from": f"{plugin.distribution} ({plugin.package})",
-        "version": plugin.version,
-        "target": plugin.target,
-    }
+def _attack_line(entry: dict[str, Any]) -> dict[str, Any]:
+    can = entry.get("goals") or []
+    return {**_line(entry), "goals": "both" if len(can) > 1 else can}
+
+
+def _line(entry: dict[str, Any]) -> dict[str, Any]:
+    library = entry.get("library") or {"name": entry["distribution"], "version": entry["version"]}
+    state = "(broken)" if "problem" in entry else library["version"] or "(not installed)"
+    if library["version"] and library.get("missing"):
+        state = f"({', '.join(library['missing'])} not installed)"
+    return {**entry, "name": entry["qualified"], "library": f"{library['name']} {state}"}
 
 
 @command.command(name="show")
@@ -56,14 +86,20 @@ def _entry(plugin: PluginName) -> dict[str, Any]:
 def show(name: str, *, as_json: bool) -> None:
     """Show a plugin's description, capabilities and options with their defaults."""
     from harness.manager import Manager
+    from harness.testing.conformance import find_plugin
 
     manager = Manager.discover()
-    plugin = _find(manager, name)
+    plugin = find_plugin(manager, name)
     details = _details(manager, plugin)
     if as_json:
         click.echo(json.dumps({"version": 1, "plugin": details}, ensure_ascii=False))
         return
     click.echo(f"{plugin.qualified}: {plugin.kind} of {plugin.distribution} {plugin.version}, {plugin.target}\n")
+    library = details["library"]
+    if library["missing"]:
+        click.echo(f'Needs {", ".join(library["missing"])}, not installed; run "{library["install"]}".\n')
+    elif library["name"] != plugin.distribution:
+        click.echo(f"The work is done by {library['name']} {library['version']}.\n")
     click.echo(details["description"] + "\n")
     if details["capabilities"]:
         click.echo(
@@ -75,26 +111,17 @@ def show(name: str, *, as_json: bool) -> None:
     show_list(details["options"], columns=columns, key="options", as_json=False, title="Options")
 
 
-def _find(manager: Manager, name: str) -> PluginName:
-    """Find a plugin of whatever kind. Raises ``PluginError`` with the nearest name."""
-    from harness.errors import PluginError, did_you_mean
-
-    found = [plugin for plugin in manager.names() if plugin.answers_to(name)]
-    if not found:
-        known = {alias for plugin in manager.names() for alias in (plugin.name, plugin.qualified)}
-        raise PluginError(f'unknown plugin "{name}"{did_you_mean(name, known)}. See "harness plugins list".')
-    return manager.find(found[0].kind, name)
-
-
 def _details(manager: Manager, plugin: PluginName) -> dict[str, Any]:
     from dataclasses import asdict
     from inspect import getdoc
+
+    from harness.offers import offer
 
     loaded = manager.load(plugin)
     capabilities: Any = getattr(loaded, "capabilities", None)
     schema = loaded.options_type.model_json_schema()
     return {
-        **_entry(plugin),
+        **offer(manager, plugin),
         "description": getdoc(loaded) or "",
         "capabilities": asdict(capabilities) if capabilities is not None else {},
         "options": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from harness.stages.stage import Stage
 
 
+class _Unheard(Console):
+    """A console that falls silent when its reader goes away: a run is not worth less because nobody watches it."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on, the interpreter's own last words too."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def make_watcher(*, workers: int, quiet: bool = False) -> LineWatcher:
     """Return what fits stderr."""
     if quiet:
@@ -34,7 +44,7 @@ class LineWatcher:
 
     def __init__(self, workers: int, *, quiet: bool = False) -> None:
         self.workers = workers
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = _Unheard(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._start = time.monotonic()
 
     def started(self, state: RunState) -> None:

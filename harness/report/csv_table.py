@@ -32,7 +32,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     diagnostics = names_of("diagnostics", [row.figures for table in tables for row in table.rows])
     lines = [flat_row(table, row) for table in tables for row in table.rows]
     text = io.StringIO()
-    names = [*_header(), *map(_diagnostic, diagnostics)]
+    measures = dict.fromkeys(name for table in tables for row in table.rows for name in _measures(row))
+    names = [*_header(), *map(_diagnostic, diagnostics), *measures]
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
@@ -66,7 +67,7 @@ def flat_row(table: Table, row: Row) -> dict[str, Value]:
         flat |= _reference(reference_name, row.claims.references[index] if row.claims else None)
     for claim_name in CLAIM_WORDS:
         flat |= _claim(claim_name, getattr(row.claims, claim_name, None))
-    flat |= _work(row.work)
+    flat |= _work(row.work) | _measures(row)
     return flat | {_diagnostic(name): value.mean for name, value in row.figures.diagnostics.items()}
 
 
@@ -131,6 +132,19 @@ def _work(work: Work | None) -> dict[str, Value]:
         "forward_per_image": work.forward if work else None,
         "backward_per_image": work.backward if work else None,
     }
+
+
+def _measures(row: Row) -> dict[str, Value]:
+    """Return what evaluators found: a column each for clean and robust accuracy and for every figure."""
+    flat: dict[str, Value] = {}
+    for name, one in row.measures.items():
+        flat |= {
+            f"measure_{name}_clean": one.clean.mean,
+            f"measure_{name}_robust": one.robust.mean if one.robust else None,
+        }
+        own = {**one.shares, **one.figures}
+        flat |= {f"measure_{name}_{figure}": value.mean for figure, value in own.items()}
+    return flat
 
 
 def _diagnostic(name: str) -> str:

@@ -10,6 +10,7 @@ from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
 from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
 from harness.report.dot_plot import dot_plot
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
+from harness.report.measures import MEASURES_CAPTION, MEASURES_TITLE, measure_tables
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -119,7 +120,7 @@ def _section(table: Table) -> str:
     if judged:
         parts += [f"<h3>{escape(DIFFERENCES_TITLE)}</h3>", _differences(judged), *map(_soft, missing_lines(table))]
         parts += ["<h3>Verdicts</h3>", _list(summaries(table)), _list(verdicts(table), css="soft")]
-    parts += [*_works(table), *_figures(table)]
+    parts += [*_measures(table), *_works(table), *_figures(table)]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         parts += [f"<h3>{heading}</h3>", _list(lines)] if lines else []
     if table.comparable:
@@ -155,6 +156,17 @@ def _differences(rows: Iterable[Row]) -> str:
         ]
         lines.append(_line(row, [_cell(row.key.label, "Row", "name"), *cells]))
     return _grid(["Row", *("\n".join(heading) for heading in columns)], lines, names=1)
+
+
+def _measures(table: Table) -> list[str]:
+    parts = []
+    for one in measure_tables(table):
+        lines = [
+            _line(row, [_cell(row.key.label, "Row", "name"), *map(_cell, cells, one.headings)])
+            for row, cells in one.lines
+        ]
+        parts += [_soft(f"{one.title}."), _grid(["Row", *one.headings], lines, names=1)]
+    return [f"<h3>{MEASURES_TITLE}</h3>", _soft(MEASURES_CAPTION), *parts] if parts else []
 
 
 def _works(table: Table) -> list[str]:

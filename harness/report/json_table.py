@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.compare import PairedDifference
     from harness.corrections import CorrectionCounts, Work
     from harness.leaderboard import Row, Table
+    from harness.measures import Measured
 
 VERSION = 1
 
@@ -56,10 +57,22 @@ def _row(row: Row) -> dict[str, Any]:
             "losses": {name: _statistic(value) for name, value in row.figures.losses.items()},
             "diagnostics": {name: _statistic(value) for name, value in row.figures.diagnostics.items()},
         },
+        "measures": {name: _measured(one) for name, one in row.measures.items()},
         "best": [name for name in COLUMNS if name in row.best],
         "flags": list(row.flags),
         "versus_finetune": _difference(row.versus_finetune),
         "claims": {claim.name: _claim(claim) for claim in row.claims} if row.claims else None,
+    }
+
+
+def _measured(one: Measured) -> dict[str, Any]:
+    return {
+        "samples": one.samples,
+        "threat": one.threat,
+        "clean": _statistic(one.clean),
+        "robust": _statistic(one.robust),
+        "figures": {name: _statistic(value) for name, value in one.figures.items()},
+        "shares": {name: _statistic(value) for name, value in one.shares.items()},
     }
 
 

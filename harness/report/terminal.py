@@ -10,6 +10,7 @@ from rich.text import Text
 from harness.leaderboard import figure_lines, summaries
 from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, narrower, work_caption
 from harness.report.figures import FIGURES_TITLE
+from harness.report.measures import MEASURES_CAPTION, MEASURES_TITLE, measure_tables
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -95,6 +96,7 @@ def _render_rows(table: Table, console: Console) -> None:
         _render_differences(judged, console)
         say(console, [*wilcoxon_lines(table), *missing_lines(table)])
         say(console, summaries(table))
+    _render_measures(table, console)
     if table.works:
         _render_works(table.works, console)
     say(console, figure_lines(table), heading=FIGURES_TITLE)
@@ -219,6 +221,31 @@ def _listed(row: Row) -> list[tuple[str, str, Reference]]:
 def _difference_text(reference: Reference, console: Console, between: str) -> Text:
     text = plain(difference(reference), console).replace(" ", between, 1)
     return Text(text, style="bold" if clear_gain(reference) else "")
+
+
+def _render_measures(table: Table, console: Console) -> None:
+    found = measure_tables(table)
+    if not found:
+        return
+    console.print()
+    say(console, [MEASURES_TITLE], style="bold")
+    for one in found:
+        say(console, [one.title])
+        grid = new_grid()
+        add_names(grid, "Row", [row.key.label for row, _ in one.lines])
+        for heading in one.headings:
+            grid.add_column(plain(heading, console), justify="right", no_wrap=True)
+        for row, cells in one.lines:
+            grid.add_row(*(plain(text, console) for text in (row.key.label, *cells)))
+        if fits(grid, console, wrap=True):
+            console.print(grid)
+        else:
+            named = [(row, zip(one.headings, cells, strict=True)) for row, cells in one.lines]
+            say(
+                console,
+                [f"{row.key.label}: {', '.join(f'{head} {text}' for head, text in pairs)}" for row, pairs in named],
+            )
+    say(console, [MEASURES_CAPTION])
 
 
 def _render_works(works: Sequence[Work], console: Console) -> None:

@@ -33,7 +33,7 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
     """Return the adapted weights, the checkpoint kept and the history of all."""
     network = context.network(state_of(inputs["baseline"]))
     if job.source == "corrected" and "perturbed" in inputs:
-        check_still_corrected(network, inputs, context)
+        check_still_corrected(context.judge(network), inputs, context)
     source = source_images(job.source, job.keep, inputs, context)
     if len(source) == 0:
         raise DataError("the source T' is empty: the baseline gets no training sample right; train it longer")

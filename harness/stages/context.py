@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness.data import Data, load_data
+from harness.engine.domains import DomainView
 from harness.engine.images import ImageSet
-from harness.engine.randomness import generator
+from harness.engine.quantizing import quantized
+from harness.engine.randomness import derive_seed, generator
 from harness.errors import StoreError
 from harness.models import build_network
 
@@ -101,6 +103,24 @@ class Context:
         if network.device.type == "cpu":
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return network
+
+    def judge(self, network: PixelClassifier) -> PixelClassifier:
+        """Return who decides what is labelled right: the network itself, or its quantized twin where one is the subject."""
+        asked = self.subject.quantizer
+        if asked is None:
+            return network
+        plugin = asked.quantizer.plugin
+        kind: Any = self.workshop.manager.load(plugin)
+        seed = derive_seed("quantize", plugin.name, self.subject.seed)
+        return quantized(kind(asked.quantizer.options), network, DomainView(self.train), name=plugin.name, seed=seed)
+
+    def num_bytes(self, judge: PixelClassifier) -> int | None:
+        """Return what the quantized twin's weights take when they are stored, where its quantizer knows it."""
+        assert self.subject.quantizer is not None  # noqa: S101 (asked of quantized subjects alone)
+        asked = self.subject.quantizer.quantizer
+        kind: Any = self.workshop.manager.load(asked.plugin)
+        size: int | None = kind(asked.options).num_bytes(judge.net)
+        return size
 
     def _images(self, images: Tensor, labels: Tensor, rows: Tensor) -> ImageSet:
         return ImageSet(images, labels, rows, self.subject.shape.image_size, self.workshop.device)

@@ -1,4 +1,4 @@
-"""Stage 6: accuracy on T', T, validation and test, and the mean loss on T and T'. The test split is read here alone."""
+"""Stage 6: accuracy on T', T, validation and test, and the mean loss on T and T'. Only evaluators read the test split too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def run(job: EvaluateJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:
     """Return the accuracies, the losses and the test predictions of an adapted classifier (or of the baseline)."""
-    network = context.network(state_of(inputs["weights"]))
+    full_precision = context.network(state_of(inputs["weights"]))
+    network = context.judge(full_precision)
     train = predict(network, context.train)
     context.progress(1, 3)
     valid = predict(network, context.valid)
@@ -41,6 +42,9 @@ def run(job: EvaluateJob, inputs: Mapping[str, Artifact], context: Context) -> A
         "source_size": len(source.labels),
         "test": {"labels": test.labels.tolist(), "predictions": test.predicted.tolist()},
     }
+    if network is not full_precision:
+        meta["full_precision"] = predict(full_precision, context.test()).accuracy
+        meta["num_bytes"] = context.num_bytes(network)
     return Artifact(meta=meta)
 
 

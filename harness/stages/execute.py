@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
-from harness.stages import adapt, baseline, correct, evaluate, sham, split
+from harness.stages import adapt, baseline, correct, evaluate, measure, sham, split
 from harness.stages.context import Context
 from harness.store import Artifact
 
@@ -24,6 +24,7 @@ _RUN: dict[StageKind, Callable[[Any, Mapping[str, Artifact], Context], Artifact]
     "sham": sham.run,
     "adapt": adapt.run,
     "evaluate": evaluate.run,
+    "measure": measure.run,
 }
 
 

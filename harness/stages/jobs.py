@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from harness.budget import Adaptation, Baseline
     from harness.models import Input
-    from harness.resolve import ResolvedAdapter, ResolvedCorrector, ResolvedModel
+    from harness.resolve import (
+        ResolvedAdapter,
+        ResolvedCorrector,
+        ResolvedEvaluator,
+        ResolvedModel,
+        ResolvedQuantizer,
+    )
 
 SourceKind = Literal["corrected", "sham", "target", "random-subset"]
 
@@ -22,6 +28,7 @@ class Subject:
     shape: Input
     validation: int
     seed: int
+    quantizer: ResolvedQuantizer | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class CorrectJob:
     subject: Subject
     corrector: ResolvedCorrector
     batch_size: int
+    max_passes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,16 @@ class EvaluateJob:
     keep: Literal["corrected", "all"]
 
 
-Job = BaselineJob | SplitJob | CorrectJob | ShamJob | AdaptJob | EvaluateJob
-StageKind = Literal["baseline", "split", "correct", "sham", "adapt", "evaluate"]
+@dataclass(frozen=True)
+class MeasureJob:
+    """Stage 6, for one evaluator: measure on the test split, or on some of its samples, drawn by no row's seed."""
+
+    subject: Subject
+    evaluator: ResolvedEvaluator
+
+
+Job = BaselineJob | SplitJob | CorrectJob | ShamJob | AdaptJob | EvaluateJob | MeasureJob
+StageKind = Literal["baseline", "split", "correct", "sham", "adapt", "evaluate", "measure"]
 KIND_OF: dict[type[Job], StageKind] = {
     BaselineJob: "baseline",
     SplitJob: "split",
@@ -85,4 +101,5 @@ KIND_OF: dict[type[Job], StageKind] = {
     ShamJob: "sham",
     AdaptJob: "adapt",
     EvaluateJob: "evaluate",
+    MeasureJob: "measure",
 }

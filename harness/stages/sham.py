@@ -32,7 +32,7 @@ def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artif
     norms = per_sample_norm(correct["images"] - originals, job.norm)
     streams = PerSampleStreams.of(rows, seed=derive_seed("sham", context.subject.seed), device=torch.device("cpu"))
     images = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
-    true = labelled_true(context.network(state_of(inputs["baseline"])), images, labels)
+    true = labelled_true(context.judge(context.network(state_of(inputs["baseline"]))), images, labels)
     moved = per_sample_norm(images - originals, job.norm)
     meta = {"corrected": _told(true[corrected], moved[corrected]), "all": _told(true, moved)}
     return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta)

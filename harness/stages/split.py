@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def run(job: SplitJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:  # noqa: ARG001 (every stage's signature)
     """Return which samples of T are labelled right, as rows of the stored training images."""
-    network = context.network(state_of(inputs["baseline"]))
-    predictions = predict(network, context.train)
+    judge = context.judge(context.network(state_of(inputs["baseline"])))
+    predictions = predict(judge, context.train)
     rows = context.train.rows
     return Artifact(
         {"right": rows[predictions.correct], "wrong": rows[~predictions.correct]},

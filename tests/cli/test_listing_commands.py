@@ -39,7 +39,7 @@ def test_plugins_with_problems_are_listed_apart(call, broken_plugins):
 
 
 def test_a_plugin_is_shown_with_its_options(call):
-    shown = json.loads(call("plugins", "show", "bim", "--json").out)["plugin"]
+    shown = json.loads(call("plugins", "show", "paper/bim", "--json").out)["plugin"]
     eps, *_ = shown["options"]
     assert (eps["name"], eps["default"]) == ("eps", 8 / 255)
     assert shown["capabilities"]["norm"] == "linf"

@@ -163,7 +163,9 @@ def test_colours_and_widths_are_the_environments(arguments, tmp_path):
     assert max(map(len, shown.splitlines())) <= 60
 
 
-@pytest.mark.parametrize("command", ["plugins list", "plugins show bim", "datasets", "models", "experiments", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["plugins list", "plugins show paper/bim", "datasets", "models", "experiments", "doctor"]
+)
 def test_json_is_one_versioned_object(call, command, monkeypatch):
     monkeypatch.setattr("harness.diagnosis._gradient_seconds", lambda: 0.1)
     called = call(*command.split(), "--json")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
-from running import install_broken_plugins, run_spec, write_spec
+from running import environment, install_broken_plugins, records_of, run_spec, write_spec
 
 
 @pytest.fixture
@@ -140,3 +142,16 @@ def test_a_suite_is_one_json_object(call, suite):
     assert (shown["version"], shown["suite"]) == (1, "two")
     assert [one["experiment"] for one in shown["experiments"]] == ["good"]
     assert [one["exit_code"] for one in shown["skipped"]] == [4]
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path):
+    spec = write_spec(tmp_path, correctors=["vbi-iter1", "ll"], controls=["none"])
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "run", str(spec), "--workers", "1"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stderr.close()
+        shown = process.stdout.read().decode()
+        assert process.wait(timeout=100) == 0
+    assert len(records_of(tmp_path / "results")) == 3
+    assert "Corr. rate" in shown
