@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test lint fix types docs bench clean
 .DEFAULT_GOAL := demo
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt libraries.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r libraries.txt
 	touch $@
 
 demo: $(STAMP)  ## run the demonstration on the embedded data set and print its leaderboard
@@ -32,8 +33,9 @@ types: $(STAMP)
 docs: $(STAMP)  ## rewrite the parts of the documentation that are generated from the code
 	$(BIN)/python docs/generate.py
 
-bench: $(STAMP)  ## time the native correctors against Foolbox's, ratios within one run
-	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o timeout=0 --benchmark-group-by=group --benchmark-columns=median,rounds
+bench: $(STAMP)  ## time every installed attack, and the native correctors against Foolbox's; ratios within one run
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o timeout=0 --benchmark-group-by=group --benchmark-columns=median,rounds --benchmark-json=results/timing.json
+	$(BIN)/harness leaderboard --timing results/timing.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
