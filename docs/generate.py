@@ -12,8 +12,18 @@ from harness import hookspecs
 from harness.budget import Adaptation, Baseline
 from harness.cli import COMMANDS, cli
 from harness.launch import tables_of
+from harness.manager import Manager
+from harness.offers import offers
 from harness.report.markdown import escape, to_excerpt
-from harness.spec import AdapterReference, CorrectorReference, DatasetReference, Experiment, ModelReference
+from harness.spec import (
+    AdapterReference,
+    CorrectorReference,
+    DatasetReference,
+    EvaluatorReference,
+    Experiment,
+    ModelReference,
+    QuantizerReference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +41,8 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "An entry of `models`": ModelReference,
     "An entry of `correctors`": CorrectorReference,
     "An entry of `adapters`": AdapterReference,
+    "An entry of `quantization`": QuantizerReference,
+    "An entry of `evaluate`": EvaluatorReference,
     "`baseline`": Baseline,
     "`adaptation`": Adaptation,
 }
@@ -63,7 +75,10 @@ def hooks_page() -> str:
     """Return docs/hooks.md: every hook with its signature and its sentence."""
     parts = [
         "# Hooks\n",
-        "Written by `make docs` from `harness/hookspecs.py`. A plugin package implements any of them with `@hookimpl`.\n",
+        (
+            "Written by `make docs` from `harness/hookspecs.py`. A plugin package implements any of them with `@hookimpl`; "
+            "[examples.md](examples.md) has one of each.\n"
+        ),
     ]
     for name, hook in vars(hookspecs).items():
         if name.startswith("harness_"):
@@ -72,10 +87,45 @@ def hooks_page() -> str:
     return "\n".join(parts)
 
 
+def attacks_page() -> str:
+    """Return docs/attacks.md: every attack of the installed plugins, library by library."""
+    attacks = offers(Manager.discover(), "attack")
+    by_package: dict[str, list[dict[str, Any]]] = {}
+    for attack in attacks:
+        by_package.setdefault(attack["qualified"].partition("/")[0], []).append(attack)
+    parts = [
+        f"# The {len(attacks)} attacks\n",
+        (
+            "Written by `make docs` from the installed plugins. Goals: approach given labels, flee them, or both; a corrector "
+            "that only flees takes the objective `away-from-predicted`. Budget: a fixed one is spent (`eps`), or the smallest "
+            "perturbation is looked for. Random: draws random numbers. `harness plugins show NAME` has the options.\n"
+        ),
+    ]
+    for package, rows in sorted(by_package.items()):
+        library = rows[0]["library"]
+        get = "" if library["install"] is None else f" The work is done by {library['name']}: `{library['install']}`."
+        parts += [f"## `{package}`\n", f"{len(rows)} attacks.{get}\n"]
+        parts += ["| attack | norm | goals | gradients | budget | random | what it does |", f"|{' --- |' * 7}"]
+        parts += [_attack_row(row) for row in sorted(rows, key=lambda row: str(row["name"]))]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _attack_row(row: Mapping[str, Any]) -> str:
+    goals = "both" if len(row["goals"]) > 1 else row["goals"][0]
+    words = [row["norm"], goals, _yes(row["gradients"]), row["budget"], _yes(row["stochastic"])]
+    return f"| `{row['name']}` | {' | '.join(words)} | {escape(row['summary'])} |"
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "spec.md": spec_page,
     "hooks.md": hooks_page,
+    "attacks.md": attacks_page,
 }
 
 
