@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml constraints.txt libraries.txt
 demo: $(STAMP)  ## run the demonstration on the embedded data set and print its leaderboard
 	$(BIN)/harness run digits-demo
 
-test: $(STAMP) lint types  ## everything that CI checks
-	$(BIN)/python -m pytest
+test: $(STAMP) lint types  ## everything that CI checks; a file's tests stay in one process, whose costly fixtures they share
+	$(BIN)/python -m pytest -n auto --dist loadfile --benchmark-disable
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
