@@ -407,7 +407,8 @@ def test_another(benchmark):
 """
 
 
-def test_the_saved_file_holds_what_was_timed_and_why_the_others_were_not(pytester):
+def test_the_saved_file_holds_what_was_timed_and_why_the_others_were_not(pytester, monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # where tests run in parallel nothing would be timed
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(BENCHES)
     ran = pytester.runpytest("--benchmark-json=timing.json", "-p", "no:cacheprovider")
