@@ -37,7 +37,9 @@ class FreshEnvironment:
     def run(self, command: str, *, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run a command line; stderr goes where stdout goes."""
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+        # Nor is a stranger's pytest a worker of the one that runs this.
+        dropped = {"NO_COLOR", "FORCE_COLOR", *(name for name in os.environ if name.startswith("PYTEST_"))}
+        kept = {name: value for name, value in os.environ.items() if name not in dropped}
         environment = {**kept, **SILENT, "PATH": path, **changes}
         return subprocess.run(
             ["bash", "-c", command],
