@@ -17,7 +17,7 @@ from harness.engine.networks import PixelClassifier
 from harness.errors import ContractError, PluginError, UsageError
 from harness.hookspecs import hookimpl
 from harness.manager import Manager
-from harness.testing.benchmarking import AttackBenchmark, NoSuccessError, synchronize
+from harness.testing.benchmarking import AttackBenchmark, NoSuccessError, _select, synchronize
 from harness.timings import read_timings
 
 # A pytest run inside a test forgets what it imported: torch and scikit-learn, which cannot be imported twice, are imported above.
@@ -431,3 +431,14 @@ def test_success_is_asserted_where_benchmarks_are_disabled_too(pytester):
     pytester.makepyfile(BENCHES)
     ran = pytester.runpytest("--benchmark-disable", "-p", "no:cacheprovider")
     ran.assert_outcomes(passed=3, failed=1)  # each runs once, so that nobody tires
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [(None, "min-norm"), ("final", "final")])
+def test_an_attack_that_starts_from_another_image_is_not_timed_by_that_image(asked, chosen):
+    manager = Manager.discover()
+    plugin = manager.find("attack", "foolbox/pointwise")
+    capabilities = manager.load(plugin).capabilities
+    assert _select(plugin, capabilities, asked) == chosen
+    assert _select(plugin, manager.load(manager.find("attack", "paper/bim")).capabilities, None) == "first-hit"
+    with pytest.raises(UsageError, match="which would be its first hit; expected select min-norm or final"):
+        _select(plugin, capabilities, "first-hit")

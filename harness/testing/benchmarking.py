@@ -78,7 +78,7 @@ class AttackBenchmark:
         options: Mapping[str, Any] | None = None,
         purpose: Purpose = "correct",
         objective: Objective | None = None,
-        select: Select = "first-hit",
+        select: Select | None = None,
         min_success: float = 0.0,
         max_passes: int | None = None,
         examples: TrainingExamples | None = None,
@@ -87,11 +87,10 @@ class AttackBenchmark:
     ) -> BatchResult:
         """Time an installed attack on images (N, C, H, W) in [0, 1] with true labels (N,), and return what it made of them.
 
-        ``purpose``: "correct" images that are labelled wrong, or "attack" images that are labelled right. ``objective`` of a
-        correction: by default toward-true, or away-from-predicted where the attack cannot approach labels.
-
-        Raises ``NoSuccessError`` where no more than the share ``min_success`` succeeds, ``UsageError`` where images already are as
-        wanted or the attack cannot do what is asked, ``PluginError`` or ``ContractError`` for a missing or broken attack.
+        ``purpose``: "correct" images that are labelled wrong, or "attack" images that are labelled right. ``objective``: by default
+        toward-true, or away-from-predicted where the attack cannot approach labels. ``select``: by default first-hit, or min-norm
+        where the attack starts from another image. Raises ``NoSuccessError`` where no more than the share ``min_success``
+        succeeds, ``UsageError`` where the attack cannot do what is asked, ``PluginError`` or ``ContractError`` where it is broken.
         """
         plugin = self._manager.find("attack", attack)
         try:
@@ -105,7 +104,7 @@ class AttackBenchmark:
                 labels=labels.to(classifier.device),
                 purpose=purpose,
                 objective=_objective(plugin, made.capabilities, purpose, objective),
-                select=select,
+                select=_select(plugin, made.capabilities, select),
             )
             _refuse_unfit(case)
             run = _runner(case, max_passes=max_passes, examples=examples, seed=seed)
@@ -174,6 +173,15 @@ def _objective(
         verb, other = ("approach", "away-from-predicted") if targeted else ("flee", "toward-true")
         raise UsageError(f'{plugin.title} cannot {verb} labels, as objective="{objective}" asks; use "{other}"')
     return objective
+
+
+def _select(plugin: PluginName, capabilities: Capabilities, asked: Select | None) -> Select:
+    """Return which iterate counts: an attack that starts from another image would win with that image, having done nothing."""
+    if capabilities.examples and asked == "first-hit":
+        raise UsageError(
+            f"{plugin.title} starts from another image, which would be its first hit; expected select min-norm or final"
+        )
+    return asked or ("min-norm" if capabilities.examples else "first-hit")
 
 
 def _refuse_unfit(case: _Case) -> None:
