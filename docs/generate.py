@@ -14,16 +14,18 @@ from harness.cli import COMMANDS, cli
 from harness.launch import tables_of
 from harness.manager import Manager
 from harness.offers import offers
-from harness.report.markdown import escape, to_excerpt
-from harness.spec import (
+from harness.references import (
     AdapterReference,
     CorrectorReference,
     DatasetReference,
     EvaluatorReference,
-    Experiment,
+    FigureReference,
     ModelReference,
     QuantizerReference,
 )
+from harness.report.markdown import escape, to_excerpt
+from harness.search import Range, Search
+from harness.spec import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,8 +45,11 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "An entry of `adapters`": AdapterReference,
     "An entry of `quantization`": QuantizerReference,
     "An entry of `evaluate`": EvaluatorReference,
+    "An entry of `figures`": FigureReference,
     "`baseline`": Baseline,
     "`adaptation`": Adaptation,
+    "`search`": Search,
+    "A range in `search.space`": Range,
 }
 
 

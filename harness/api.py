@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.bridging import Bridge, Entry, Parameter, Table
+    from harness.bridging import DEFAULT_EPS, Bridge, Entry, Parameter, Table, ValueType, Word
     from harness.contract import (
         Adapter,
         AdapterCapabilities,
@@ -32,16 +32,18 @@ if TYPE_CHECKING:
         SampleStreams,
         Spending,
     )
+    from harness.drawing import Drawing, Figure, Perturbed
     from harness.engine.folding import fold_batch_norm
     from harness.engine.gradients import input_gradient, loss_gradient
     from harness.engine.norms import per_sample, per_sample_norm
+    from harness.engine.rounding import undo_rounding
     from harness.engine.torchvision_compat import import_torchvision
     from harness.errors import ContractError, DataError, HarnessError, PluginError, did_you_mean
     from harness.hookspecs import hookimpl
-    from harness.measuring import Evaluation, Evaluator, Quantizer, ReportFormat
+    from harness.measuring import Evaluation, Evaluator, EvaluatorEps, Findings, Part, Quantizer, ReportFormat
 
 _HOMES = {
-    "harness.bridging": ("Bridge", "Entry", "Parameter", "Table"),
+    "harness.bridging": ("DEFAULT_EPS", "Bridge", "Entry", "Parameter", "Table", "ValueType", "Word"),
     "harness.contract": (
         "Adapter",
         "AdapterCapabilities",
@@ -64,17 +66,28 @@ _HOMES = {
         "SampleStreams",
         "Spending",
     ),
+    "harness.drawing": ("Drawing", "Figure", "Perturbed"),
     "harness.engine.folding": ("fold_batch_norm",),
     "harness.engine.gradients": ("input_gradient", "loss_gradient"),
     "harness.engine.norms": ("per_sample", "per_sample_norm"),
+    "harness.engine.rounding": ("undo_rounding",),
     "harness.engine.torchvision_compat": ("import_torchvision",),
     "harness.errors": ("ContractError", "DataError", "HarnessError", "PluginError", "did_you_mean"),
     "harness.hookspecs": ("hookimpl",),
-    "harness.measuring": ("Evaluation", "Evaluator", "Quantizer", "ReportFormat"),
+    "harness.measuring": (
+        "Evaluation",
+        "Evaluator",
+        "EvaluatorEps",
+        "Findings",
+        "Part",
+        "Quantizer",
+        "ReportFormat",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DEFAULT_EPS",
     "Adapter",
     "AdapterCapabilities",
     "Architecture",
@@ -88,10 +101,14 @@ __all__ = [
     "DataError",
     "DatasetProvider",
     "Domain",
+    "Drawing",
     "Entry",
     "Evaluation",
     "Evaluator",
+    "EvaluatorEps",
     "Examples",
+    "Figure",
+    "Findings",
     "FractionalFloat",
     "HarnessError",
     "ImageData",
@@ -101,12 +118,16 @@ __all__ = [
     "Norm",
     "Options",
     "Parameter",
+    "Part",
+    "Perturbed",
     "PluginError",
     "Quantizer",
     "ReportFormat",
     "SampleStreams",
     "Spending",
     "Table",
+    "ValueType",
+    "Word",
     "did_you_mean",
     "fold_batch_norm",
     "hookimpl",
@@ -115,6 +136,7 @@ __all__ = [
     "loss_gradient",
     "per_sample",
     "per_sample_norm",
+    "undo_rounding",
 ]
 
 

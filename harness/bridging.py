@@ -17,11 +17,19 @@ from harness.contract import Attack, Capabilities, FractionalFloat, Library, Nor
 from harness.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 OPTIONS = "Options"
-_TYPES: Mapping[str, Any] = {"int": int, "float": FractionalFloat, "bool": bool, "str": str}
+ValueType = Literal["int", "float", "bool", "str"]
+"""What an option's value may be."""
+
+_TYPES: Mapping[ValueType, Any] = {"int": int, "float": FractionalFloat, "bool": bool, "str": str}
+_CASTS: Mapping[ValueType, Any] = {"float": float, "str": str}
+"""What a library writes as another type is turned into: ``1`` is a float's default, and the norm ``2`` a text."""
+
+DEFAULT_EPS: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}
+"""The budget that every library's attacks start from here, for pixels in [0, 1]: their own defaults differ, or there are none."""
 
 
 class _Entry(BaseModel):
@@ -32,7 +40,7 @@ class Parameter(_Entry):
     """One option of a library's attack. Limits hold for numbers; ``choices`` are all that a text may be."""
 
     name: str
-    type: Literal["int", "float", "bool", "str"]
+    type: ValueType
     default: int | float | bool | str | None
     description: str
     optional: bool = False
@@ -50,6 +58,51 @@ class Parameter(_Entry):
         given = {name: limit for name, limit in limits.items() if limit is not None}
         limited: Any = Annotated[kind, Field(**given)] if given else kind
         return (limited | None if self.optional else limited), Field(self.default, description=self.description)
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a library's signature does not say of a parameter: its meaning in one sentence, and its limits.
+
+    ``kind``: its type where the signature's misleads, as ``1`` does for the default of a float.
+    """
+
+    description: str
+    kind: ValueType | None = None
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def sized(self, norm: Norm) -> Word:
+        """Return the word for the size of a perturbation in ``norm``: in L-inf at most 1, the range of the pixels."""
+        return replace(self, maximum=1) if norm == "linf" else self
+
+    def parameter(
+        self,
+        name: str,
+        default: Any,
+        *,
+        kind: ValueType | None = None,
+        optional: bool = False,
+        choices: tuple[str, ...] = (),
+    ) -> Parameter:
+        """Return the option ``name``; ``kind`` and ``choices`` are the signature's, unless the word has its own.
+
+        Without either kind it is the default's type. Raises ``ValidationError`` where an option cannot be of that type.
+        """
+        shown: Any = self.kind or kind or type(default).__name__
+        return Parameter(
+            name=name,
+            type=shown,
+            default=default if default is None else _CASTS.get(shown, type(default))(default),
+            description=self.description,
+            optional=optional,
+            minimum=self.minimum,
+            above=self.above,
+            maximum=self.maximum,
+            choices=self.choices or choices,
+        )
 
 
 class Entry(_Entry):
@@ -108,6 +161,11 @@ class Table(_Entry):
     version: str
     attacks: tuple[Entry, ...]
 
+    @property
+    def text(self) -> str:
+        """The table as its file has it: what is as by default left out."""
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
+
 
 BaseT = TypeVar("BaseT", bound=Attack[Any])
 
@@ -130,6 +188,18 @@ class Bridge(Generic[BaseT]):
     def table(self) -> Table:
         """The whole table."""
         return Table.model_validate_json(self.table_path.read_text(encoding="utf-8"))
+
+    def described(self, entries: Iterable[Entry]) -> Table:
+        """Return the table of the installed library's attacks, by name. Raises ``PluginError`` where it is not installed."""
+        version = self.library.version
+        if version is None:
+            raise PluginError(f'{self.library.distribution} is not installed; run "{self.library.install}"')
+        attacks = sorted(entries, key=lambda entry: entry.name)
+        return Table(distribution=self.library.distribution, version=version, attacks=tuple(attacks))
+
+    def write(self, table: Table) -> None:
+        """Write the table where this bridge reads it."""
+        self.table_path.write_text(table.text, encoding="utf-8")
 
     def attack(self, attribute: str, base: type[BaseT]) -> type[BaseT]:
         """Return the class that ``module`` offers as ``attribute``. Raises ``AttributeError`` where there is none."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.contract import FractionalFloat
-from harness.validation import KeyFaultError
+from harness.faults import KeyFaultError
 
 BatchNormPolicy = Literal["joint", "separate", "frozen", "target-only"]
 PositiveFloat = Annotated[FractionalFloat, Field(gt=0, allow_inf_nan=False)]

@@ -10,13 +10,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.contract import FractionalFloat
 from harness.criteria import Objective, Select
 from harness.errors import PluginError, SpecError, did_you_mean
-from harness.validation import KeyFaultError, alternatives, describe, parse, shown
+from harness.faults import KeyFaultError
+from harness.validation import alternatives, describe, parse, shown
 from harness.yamlio import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CardKind = Literal["datasets", "models", "correctors", "experiments", "suites"]
+CardKind = Literal["datasets", "models", "correctors", "experiments", "suites", "published"]
 
 
 class Card(BaseModel):
@@ -98,6 +99,70 @@ class Suite(Card):
     experiments: tuple[str, ...] = Field(min_length=1, description="Names of registered experiments.")
 
 
+Printable = int | float | str | None
+"""A setting as a paper prints it, None where it does not; fractions are strings."""
+
+Role = Literal[
+    "baseline",
+    "refined",
+    "refined keeping all",
+    "quantized baseline",
+    "refined before quantizing",
+    "refined and quantized",
+]
+"""What a row of a published table is, in our terms."""
+
+
+class PrintedSetting(BaseModel):
+    """One setting of a paper: what it is called in a record, and what it is printed to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(description="What it is called in a record, such as budget.lr.")
+    label: str = Field(description="What it is called in a table.")
+    value: Printable | list[int] = Field(description="Its value; null where the paper does not print it.")
+    unless: dict[str, Printable] = Field(
+        default_factory=dict, description='Values by "MODEL", "DATASET" or "MODEL DATASET" that differ.'
+    )
+    printed: str | None = Field(None, description="How the paper puts it, where it is not the value.")
+    where: str | None = Field(None, description="Where the paper says so.")
+
+    def for_pair(self, model: str, dataset: str) -> Printable | list[int]:
+        """Return the value for a model on a data set."""
+        exceptions = [self.unless[key] for key in (f"{model} {dataset}", model, dataset) if key in self.unless]
+        return exceptions[0] if exceptions else self.value
+
+
+class TableCard(BaseModel):
+    """One table of a paper, whose numbers lie in the CSV file of its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(description="What the table shows.")
+    settings: Annotated[tuple[PrintedSetting, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Settings of this table alone."
+    )
+    slips: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="What is known to be inconsistent in it, besides what its rows note."
+    )
+
+
+class PaperCard(Card):
+    """A paper with result tables: what its names mean here, its settings and its tables."""
+
+    models: dict[str, str] = Field(description="Our card of each of its models.")
+    correctors: dict[str, str] = Field(description="Our preset of each of its attacks.")
+    adapter: str = Field(description="The adapter plugin it uses.")
+    approaches: dict[str, Role] = Field(description="What each of its approaches is.")
+    stand_ins: dict[str, str] = Field(
+        default_factory=dict, description="Which of its models and data sets ours stand for, where they are others."
+    )
+    settings: Annotated[tuple[PrintedSetting, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Settings of all its tables."
+    )
+    tables: dict[str, TableCard] = Field(description="Its tables, by the names of their CSV files.")
+
+
 CardT = TypeVar("CardT", bound=Card)
 
 
@@ -134,6 +199,10 @@ class Catalogue:
     def suite(self, name: str) -> Suite:
         """Return a suite."""
         return self._card("suites", name, Suite)
+
+    def paper(self, name: str) -> PaperCard:
+        """Return the card of a paper with published tables."""
+        return self._card("published", name, PaperCard)
 
     def experiment(self, name: str) -> Path:
         """Return where a registered experiment's spec lies."""
@@ -174,8 +243,8 @@ class Catalogue:
 
 def _see(kind: CardKind, name: str, paths: Iterable[str]) -> str:
     """Say which names there are, or where they can be seen."""
-    if kind == "correctors":
-        return f"; expected {alternatives([*paths])}" if paths else "; no preset is installed"
+    if kind in {"correctors", "published"}:
+        return f"; expected {alternatives([*paths])}" if paths else f"; no {_SINGULAR[kind]} is installed"
     command = "experiments" if kind == "suites" else kind
     return f'{"" if did_you_mean(name, paths) else "."} See "harness {command}".'
 
@@ -186,4 +255,5 @@ _SINGULAR: dict[CardKind, str] = {
     "correctors": "corrector preset",
     "experiments": "experiment",
     "suites": "suite",
+    "published": "paper",
 }

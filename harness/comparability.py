@@ -15,13 +15,15 @@ _GIST = {
     "batch_size": "batch {}",
     "optimizer": "{}",
     "lr": "lr {}",
+    "sampler": "{} search",
+    "trials": "{} trials",
 }
 _SHORT = 8  # letters of a fingerprint that are shown
 
 
 def title(comparable: Comparable) -> str:
     """Name a table by its data set, model and the gist of its budget."""
-    budget = {name.rpartition(".")[2]: value for name, value in _flat(comparable.budget)}
+    budget = {name.rpartition(".")[2]: value for name, value in _flat(comparable.budget) if ".space." not in name}
     gist = ", ".join(words.format(budget[name]) for name, words in _GIST.items() if budget.get(name) is not None)
     return " · ".join(part for part in (comparable.dataset, comparable.model, gist) if part)
 

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Pr
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from harness import kinds
+from harness.tensor_files import scratch_array
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from torch import Tensor, nn
 
-Norm = Literal["l0", "l1", "l2", "linf"]
+Norm = kinds.Norm
 """The norms that a perturbation is measured in."""
 
 Spending = Literal["fixed", "minimal"]
@@ -306,7 +310,10 @@ class Architecture(Configurable[OptionsT], ABC):
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set in memory: uint8 images (N, C, H, W), int64 labels (N,), class names."""
+    """A data set: uint8 images (N, C, H, W), int64 labels (N,), class names.
+
+    The arrays may be maps of files (``numpy.memmap``): the harness reads them in pieces and changes nothing.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -316,11 +323,20 @@ class ImageData:
 
 
 class DatasetProvider(Configurable[OptionsT], ABC):
-    """Where a data set's images come from."""
+    """Where a data set's images come from.
+
+    ``scratch`` is set by the harness before ``load``: a folder on the store's disk for what ``empty`` does not keep in memory.
+    """
+
+    scratch: Path | None = None
 
     @abstractmethod
     def load(self) -> ImageData:
         """Read the data set. Raises ``DataError`` that names the file, what was wrong and what to do."""
+
+    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a uint8 array to fill with images (N, C, H, W): in memory up to 64 MiB, else in a file that goes with it."""
+        return scratch_array(shape, self.scratch)
 
     def listing(self) -> object:
         """Return what tells, without decoding an image, that the files are the same (names, sizes, times), or None.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.averages import over_seeds, where_any_has
 from harness.rows import RowKey
+from harness.searches import corrector_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,7 +76,7 @@ def work_of(records: Mapping[int, CellRecord]) -> Work | None:
         return None
     attacked = sum(made.wrong for made in done.values())
     return Work(
-        corrector=str(next(iter(records.values())).cell.corrector),
+        corrector=corrector_name(records.values()),
         attack=first.attack,
         objective=first.objective,
         select=first.select,

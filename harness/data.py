@@ -1,4 +1,4 @@
-"""Data sets in memory: read once, kept decoded by content, shared between processes as mapped files."""
+"""Data sets: read once, kept decoded by content, shared between processes as mapped files, never whole in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from harness.catalogue import Normalization
 from harness.contract import ImageData
 from harness.errors import ContractError, DataError, StoreError
 from harness.store import Artifact, CorruptArtifactError, atomic_write, content_key
+from harness.subsets import subset
+from harness.tensor_files import TensorFile, row_chunks
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from harness.manager import Manager
-    from harness.resolve import ResolvedDataset
+    from harness.resolved import ResolvedDataset
     from harness.store import Store
 
 
@@ -56,15 +58,22 @@ def describe_data(dataset: ResolvedDataset, manager: Manager, store: Store) -> D
     provider: Any = manager.load(dataset.provider.plugin)(dataset.provider.options)
     listing = provider.listing()
     index = None
+    counts = (dataset.train_samples, dataset.test_samples)
+    wanted = [] if counts == (None, None) else [counts]
     if listing is not None:
-        key = content_key(dataset.provider.identity(), listing)
+        key = content_key(dataset.provider.identity(), listing, *wanted)
         index = store.root / "data-index" / f"{key}.json"
         if index.is_file() and (known := _read_index(index)) and store.has("data", known.fingerprint):
             return known
+    provider.scratch = store.root / "scratch"
     images = provider.load()
-    description = _checked_description(images, dataset.name)
+    _check(images, dataset.name)
+    if wanted:
+        train, test = counts
+        images = subset(images, train_samples=train, test_samples=test, scratch=provider.scratch, name=dataset.name)
+    description = _description(images)
     if not store.has("data", description.fingerprint):
-        store.save("data", description.fingerprint, _artifact(images))
+        _keep(images, description.fingerprint, store)
     if index is not None:
         atomic_write(index, json.dumps(asdict(description)).encode())
     return description
@@ -102,7 +111,7 @@ def _read_index(path: Any) -> DataDescription | None:
         return None
 
 
-def _checked_description(images: ImageData, name: str) -> DataDescription:
+def _check(images: ImageData, name: str) -> None:
     if not isinstance(images, ImageData):
         returned = type(images).__name__
         raise ContractError(f'data set "{name}": its provider returned a {returned}; expected harness.api.ImageData')
@@ -118,6 +127,9 @@ def _checked_description(images: ImageData, name: str) -> DataDescription:
             f"test images {images.test_images.shape[1:]}; expected one shape: give image_size or channels, where it "
             "takes them"
         )
+
+
+def _description(images: ImageData) -> DataDescription:
     mean, std = _channel_statistics(images.train_images)
     count, channels, height, width = images.train_images.shape
     fingerprint = _fingerprint(images)
@@ -150,13 +162,19 @@ def _check_split(images: np.ndarray, labels: np.ndarray, num_classes: int, name:
 def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of pixels in [0, 1], from exact counts of each of the 256 values."""
     import numpy as np
+    import torch
 
-    means, stds = [], []
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for chunk in row_chunks(images):
+        for channel in range(images.shape[1]):
+            # A copy, which torch may hold for writable; its bincount takes bytes as they are, numpy's makes each of them 8 bytes.
+            pixels = torch.from_numpy(np.array(chunk[:, channel]).reshape(-1))
+            counts[channel] += torch.bincount(pixels, minlength=256).numpy()
     values = np.arange(256) / 255
-    for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].ravel(), minlength=256)
-        mean = float((counts * values).sum() / counts.sum())
-        std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
+    means, stds = [], []
+    for counted in counts:
+        mean = float((counted * values).sum() / counted.sum())
+        std = float(np.sqrt((counted * (values - mean) ** 2).sum() / counted.sum()))
         means.append(round(mean, 6))
         stds.append(round(max(std, 1e-3), 6))
     return tuple(means), tuple(stds)
@@ -168,14 +186,23 @@ def _fingerprint(images: ImageData) -> str:
     digest = hashlib.sha256(json.dumps(list(images.classes)).encode())
     for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
         digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for chunk in row_chunks(array):
+            digest.update(np.ascontiguousarray(chunk).data)
     return digest.hexdigest()
 
 
-def _artifact(images: ImageData) -> Artifact:
+def _keep(images: ImageData, fingerprint: str, store: Store) -> None:
+    """Store a data set, its images piece by piece."""
     import torch
 
-    fields = ("train_images", "train_labels", "test_images", "test_labels")
-    return Artifact(
-        {field: torch.from_numpy(getattr(images, field).copy()) for field in fields}, {"classes": images.classes}
-    )
+    partial = store.partial(fingerprint)
+    files = {}
+    for name in ("train_images", "test_images"):
+        array: np.ndarray = getattr(images, name)
+        files[name] = TensorFile.create(partial.folder, name, array.shape, "uint8")
+        for chunk in row_chunks(array):
+            files[name].append(chunk)
+        files[name].written()
+    labels = {name: torch.tensor(getattr(images, name)) for name in ("train_labels", "test_labels")}
+    store.save("data", fingerprint, Artifact(labels, {"classes": images.classes}, files=files))
+    partial.clear()

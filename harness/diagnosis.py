@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.catalogue import CardKind
-    from harness.manager import Manager
+    from harness.manager import Manager, PluginName, Problem
 
 Verdict = Literal["ok", "note", "broken"]
 DISTRIBUTION = "adcorda-harness"
@@ -24,11 +24,12 @@ DISTRIBUTION = "adcorda-harness"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what to do where it is not well."""
+    """One thing that was looked at; ``remedy``: what to do where it is not well, empty where the message says it or all is."""
 
     subject: str
     verdict: Verdict
     message: str
+    remedy: str = ""
 
 
 def examine(manager: Manager) -> Iterator[Finding]:
@@ -53,15 +54,14 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(package, "ok", metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Finding(package, "broken", f'is not installed; run "pip install {package}"')
+            yield Finding(package, "broken", "is not installed", f'run "pip install {package}"')
 
 
 def _plugins(manager: Manager) -> Iterator[Finding]:
     """Load every plugin: a list shows names, only this shows that they work."""
     for problem in manager.problems:
-        advised = problem.message.endswith("?") or "; " in problem.message
-        advice = "" if advised else f'; upgrade it or run "pip uninstall {problem.distribution}"'
-        yield Finding(f"plugin {problem.package}", "broken", f"{problem.distribution}: {problem.message}{advice}")
+        message = f"{problem.distribution}: {problem.message}"
+        yield Finding(f"plugin {problem.package}", "broken", message, _removal(problem))
     names = manager.names()
     broken = 0
     for plugin in names:
@@ -69,7 +69,7 @@ def _plugins(manager: Manager) -> Iterator[Finding]:
             manager.load(plugin)
         except HarnessError as error:
             broken += 1
-            yield Finding(f"{plugin.kind} {plugin.qualified}", "broken", str(error))
+            yield Finding(f"{plugin.kind} {plugin.qualified}", "broken", str(error), _removal(plugin))
     for line in missing_libraries(offers(manager)):
         yield Finding("library", "note", line)
     by_name: dict[tuple[str, str], list[str]] = {}
@@ -77,16 +77,19 @@ def _plugins(manager: Manager) -> Iterator[Finding]:
         by_name.setdefault((plugin.kind, plugin.name), []).append(plugin.qualified)
     for (kind, name), claimed in by_name.items():
         if len(claimed) > 1:
-            yield Finding(
-                f"{kind} {name}", "note", f"claimed by {' and '.join(claimed)}; specs must use one of those names"
-            )
+            yield Finding(f"{kind} {name}", "note", f"claimed by {' and '.join(claimed)}", "name one of those in specs")
     yield Finding("plugins", "ok", f"{len(names) - broken} of {len(names)} load")
+
+
+def _removal(source: Problem | PluginName) -> str:
+    own = source.distribution == DISTRIBUTION
+    return f"install {DISTRIBUTION} again" if own else f'"pip uninstall {source.distribution}" removes it'
 
 
 def _cards(manager: Manager) -> Iterator[Finding]:
     """Read every card: one that is broken says so, the others are read all the same."""
     from harness.catalogue import Catalogue
-    from harness.spec import load_spec
+    from harness.spec import load_specs
 
     catalogue = Catalogue(manager.catalogues())
     readers: dict[CardKind, Callable[[str], object]] = {
@@ -94,7 +97,7 @@ def _cards(manager: Manager) -> Iterator[Finding]:
         "models": catalogue.model,
         "correctors": catalogue.corrector,
         "suites": catalogue.suite,
-        "experiments": lambda name: load_spec(catalogue.experiment(name)),
+        "experiments": lambda name: load_specs(catalogue.experiment(name)),
     }
     read = found = 0
     for kind, reader in readers.items():
@@ -115,7 +118,10 @@ def _torchvision() -> Finding:
         version = import_torchvision().__version__
     except Exception as error:  # noqa: BLE001 (whatever an installation does wrong is what is asked for)
         return Finding(
-            "torchvision", "broken", f"cannot be imported: {error}; install builds of torch and torchvision that fit"
+            "torchvision",
+            "broken",
+            f"cannot be imported: {error}",
+            "install builds of torch and torchvision that fit each other",
         )
     return Finding("torchvision", "ok", f"{version} can be imported")
 
@@ -128,21 +134,20 @@ def _device() -> Iterator[Finding]:
     if torch.cuda.is_available():
         yield Finding("device", "ok", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     else:
-        yield Finding("device", "note", f"no GPU; {available_cores()} cores. Small images only: 224x224 wants a GPU")
+        cores = available_cores()
+        yield Finding("device", "note", f"no GPU; {cores} cores", "take small images: 224x224 wants a GPU")
     seconds = _gradient_seconds()
     verdict: Verdict = "ok" if seconds < 1.5 else "note"
-    slow = "" if verdict == "ok" else "; slow, is the machine busy?"
-    yield Finding(
-        "speed",
-        verdict,
-        f"an input gradient of 20 convolutions, 128 images of 32x32, takes {seconds:.2f} s on one thread{slow}",
-    )
+    message = f"an input gradient of 20 convolutions, 128 images of 32x32, takes {seconds:.2f} s on one thread"
+    yield Finding("speed", verdict, message, "" if verdict == "ok" else "slow: see whether the machine is busy")
 
 
 def _gradient_seconds() -> float:
     """Time the harness's unit of work on a chain of 20 layers, the best of three."""
     import torch
     from torch import nn
+
+    from harness.engine.threads import one_thread
 
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]
     for _ in range(18):
@@ -151,11 +156,10 @@ def _gradient_seconds() -> float:
         requires_grad=False
     )
     images = torch.zeros(128, 3, 32, 32, requires_grad=True)
-    best, threads = float("inf"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    for _ in range(3):
-        start = time.perf_counter()
-        torch.autograd.grad(net(images).sum(), images)
-        best = min(best, time.perf_counter() - start)
-    torch.set_num_threads(threads)
+    best = float("inf")
+    with one_thread():
+        for _ in range(3):
+            start = time.perf_counter()
+            torch.autograd.grad(net(images).sum(), images)
+            best = min(best, time.perf_counter() - start)
     return best

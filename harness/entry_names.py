@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.spec import Reference
+    from harness.references import Reference
 
 LONGEST_DERIVED_NAME = 80
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from harness import contract, hookspecs, measuring
+from harness import contract, drawing, hookspecs, measuring
 from harness.contract import AdapterCapabilities, Capabilities, Library, Options
 from harness.kinds import BASES
 
@@ -67,7 +67,7 @@ def is_offer(name: object, target: object) -> bool:
 
 def class_fault(kind: Kind, loaded: object) -> str | None:
     """Return what is wrong with a plugin's class, if anything is."""
-    base: Any = getattr(contract, BASES[kind], None) or getattr(measuring, BASES[kind])
+    base: Any = next(found for home in (contract, measuring, drawing) if (found := getattr(home, BASES[kind], None)))
     if not isinstance(loaded, type) or not issubclass(loaded, base):
         return f"is no subclass of harness.api.{BASES[kind]}"
     plugin: Any = loaded
@@ -87,7 +87,7 @@ def _declaration_fault(kind: Kind, plugin: Any) -> str | None:
     if kind == "report-format" and not isinstance(getattr(plugin, "suffix", None), str):
         return 'does not declare its suffix; expected suffix = ".…"'
     if plugin.library is not None and not isinstance(plugin.library, Library):
-        return "has a library that is none; expected library = Library(…)"
+        return f"declares a {type(plugin.library).__name__} as its library; expected library = Library(…)"
     declared = inspect.getattr_static(plugin, "options_type")  # what a bridge makes on demand is not made for this
     if isinstance(declared, type) and not issubclass(declared, Options):
         return "has options that are no subclass of harness.api.Options"

@@ -48,6 +48,11 @@ def harness_evaluators() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def harness_figures() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name the figures offered, e.g. ``{"logit-change": "my_package.logits:LogitChange"}``."""
+
+
+@hookspec
 def harness_report_formats() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Name the report formats offered, e.g. ``{"latex": "my_package.latex:Latex"}``."""
 

@@ -1,11 +1,14 @@
-"""The kinds of plugins: the hook that offers each, the class it derives from, what messages call it."""
+"""The kinds of plugins: the hook that offers each, the class it derives from, what messages call it. And the norms of attacks."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-Kind = Literal["attack", "adapter", "classifier", "dataset", "quantizer", "evaluator", "report-format"]
+Kind = Literal["attack", "adapter", "classifier", "dataset", "quantizer", "evaluator", "figure", "report-format"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Norm = Literal["l0", "l1", "l2", "linf"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
 
 HOOKS: dict[Kind, str] = {
     "attack": "harness_attacks",
@@ -14,6 +17,7 @@ HOOKS: dict[Kind, str] = {
     "dataset": "harness_datasets",
     "quantizer": "harness_quantizers",
     "evaluator": "harness_evaluators",
+    "figure": "harness_figures",
     "report-format": "harness_report_formats",
 }
 TITLES: dict[Kind, str] = {
@@ -23,6 +27,7 @@ TITLES: dict[Kind, str] = {
     "dataset": "data set plugin",
     "quantizer": "quantizer",
     "evaluator": "evaluator",
+    "figure": "figure",
     "report-format": "report format",
 }
 BASES: dict[Kind, str] = {
@@ -32,5 +37,6 @@ BASES: dict[Kind, str] = {
     "dataset": "DatasetProvider",
     "quantizer": "Quantizer",
     "evaluator": "Evaluator",
+    "figure": "Figure",
     "report-format": "ReportFormat",
 }

@@ -8,17 +8,20 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from harness.catalogue import Catalogue
+from harness.cells import Setting
 from harness.data import describe_data
+from harness.drawings import FOLDER as FIGURES
+from harness.drawings import SUFFIXES, read_drawings
 from harness.errors import UsageError
 from harness.executors import WorkerSettings
 from harness.manager import Manager
 from harness.models import build_network
-from harness.plan import Plan, Setting, make_plan
+from harness.plan import Plan, make_plan
 from harness.records import read_failures, read_records, record_name
-from harness.resolve import resolve
+from harness.resolve import resolve_all
 from harness.run_state import RunState, survey
 from harness.runner import Runner, Watcher, results_locked
-from harness.spec import find_spec, load_spec
+from harness.spec import find_spec, load_specs
 from harness.store import Store, atomic_write
 
 if TYPE_CHECKING:
@@ -58,11 +61,12 @@ def prepare(name: str, options: Options) -> Prepared:
     manager = Manager.discover()
     catalogue = Catalogue(manager.catalogues())
     path = find_spec(name, catalogue)
-    resolved = resolve(load_spec(path), manager, catalogue)
+    variants = resolve_all(load_specs(path), manager, catalogue)
     store = Store((options.store or options.results / ".store").resolve())
     setting = Setting(pick_device(options.device), options.threads)
-    data = describe_data(resolved.dataset, manager, store)
-    plan = make_plan(resolved, data, manager, setting)
+    plan = make_plan(
+        [(resolved, describe_data(resolved.dataset, manager, store)) for resolved in variants], manager, setting
+    )
     workers = options.workers or default_workers(setting)
     return Prepared(path, plan, store, options.results / plan.experiment, setting, workers, manager)
 
@@ -75,7 +79,7 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
         remove_leftovers(prepared)
         set_superseded_aside(prepared.plan, prepared.results)
         atomic_write(prepared.results / "spec.yaml", prepared.spec.read_bytes())
-        if state.pending_cells:
+        if state.pending:
             runner = Runner(
                 state,
                 store=prepared.store,
@@ -119,16 +123,17 @@ def write_reports(results: Path) -> None:
     import json
 
     from harness.report.csv_table import to_csv
+    from harness.report.drawings import drawings_html, drawings_markdown
     from harness.report.html import to_html
     from harness.report.json_table import to_json
     from harness.report.markdown import to_markdown
 
-    tables = tables_of(results)
+    tables, drawings = tables_of(results), read_drawings(results)
     texts = {
-        "leaderboard.md": to_markdown(tables),
+        "leaderboard.md": to_markdown(tables) + drawings_markdown(drawings, results),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": json.dumps(to_json(tables), indent=1, ensure_ascii=False) + "\n",
-        "report.html": to_html(tables, results.name),
+        "report.html": to_html(tables, results.name, drawings_html(drawings, results)),
     }
     for name, text in texts.items():
         atomic_write(results / name, text.encode())
@@ -136,7 +141,7 @@ def write_reports(results: Path) -> None:
 
 def remove_leftovers(prepared: Prepared) -> None:
     """Remove what a run that was killed left beside its results: half-written files, checkpoints of finished stages."""
-    for folder in ("records", "failures", "."):
+    for folder in ("records", "failures", FIGURES, "."):
         for path in (prepared.results / folder).glob(".*.tmp"):
             path.unlink(missing_ok=True)
     stages = prepared.plan.stages()
@@ -147,11 +152,12 @@ def remove_leftovers(prepared: Prepared) -> None:
 
 
 def set_superseded_aside(plan: Plan, results: Path) -> None:
-    """Move records that the plan does not name, another spec's or another setting's, to ``superseded/``: in no table."""
+    """Move records and figures that the plan does not name, another spec's or setting's, to ``superseded/``: in no table."""
     wanted = {record_name(cell.name, cell.key) for cell in plan.cells}
-    for folder in ("records", "failures"):
-        for path in sorted((results / folder).glob("*.json")):
-            if path.name not in wanted:
+    wanted |= {f"{picture.stem}{suffix}" for picture in plan.pictures for suffix in SUFFIXES}
+    for folder in ("records", "failures", FIGURES):
+        for path in sorted((results / folder).glob("*")):
+            if path.suffix in SUFFIXES and path.name not in wanted:
                 aside = results / "superseded" / folder / path.name
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(aside)

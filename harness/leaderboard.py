@@ -14,7 +14,9 @@ from harness.errors import StoreError
 from harness.figures import figures_of
 from harness.figures import summary_sentences as figures_sentences
 from harness.measures import measured_of
+from harness.quantization import before_after_of
 from harness.rows import RowKey
+from harness.searches import tuning_of, untuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from harness.corrections import CorrectionCounts, Work
     from harness.figures import Figures
     from harness.measures import Measured
+    from harness.quantization import BeforeAfter
     from harness.records import CellFailure, CellRecord, Comparable
+    from harness.searches import Tuning
 
 Column = Literal["source", "train", "valid", "test", "delta"]
 COLUMNS: tuple[Column, ...] = ("source", "train", "valid", "test", "delta")
@@ -39,7 +43,8 @@ class Row:
 
     ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
     which no row has a higher mean, among rows that have every seed of the table and do not all tie. ``versus_finetune`` is in
-    points, None without such a row or a seed in common. ``work`` is None where ``T'`` holds no attacked samples.
+    points, None without such a row or a seed in common. ``work`` is None where ``T'`` holds no attacked samples, ``quantized``
+    for a full-precision subject, ``tuning`` where no search chose the settings.
     """
 
     key: RowKey
@@ -58,6 +63,8 @@ class Row:
     work: Work | None
     figures: Figures
     measures: Mapping[str, Measured] = field(default_factory=dict)
+    quantized: BeforeAfter | None = None
+    tuning: Tuning | None = None
     best: frozenset[Column] = frozenset()
 
     def column(self, name: Column) -> Statistic | None:
@@ -184,10 +191,14 @@ def _clash(record: CellRecord, other: CellRecord, what: str) -> str:
 def _settings(record: CellRecord) -> Mapping[str, Any]:
     """Return what must agree between the seeds of one row."""
     correction = record.correction
-    made = (correction.attack, correction.objective, correction.select, correction.options) if correction else None
+    attack = untuned(correction.options, record.search, "correctors") if correction else {}
+    made = (correction.attack, correction.objective, correction.select, attack) if correction else None
     measured = [(one.name, one.evaluator, one.options, one.samples) for one in record.measures]
     adaptation = record.adaptation
-    return {"correction": made, "adapter": adaptation.adapter, "options": adaptation.options, "measured": measured}
+    options = untuned(adaptation.options, record.search, "adapters")
+    space = record.search.space if record.search else None
+    tuned = {"space": space, "correction": made, "adapter": adaptation.adapter, "options": options}
+    return {**tuned, "measured": measured}
 
 
 def _row(
@@ -211,6 +222,8 @@ def _row(
         work=work_of(records),
         figures=figures_of(records),
         measures=measured_of(records),
+        quantized=before_after_of(records),
+        tuning=tuning_of(records),
     )
 
 

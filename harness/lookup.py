@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.catalogue import BrokenCardError
 from harness.errors import DataError, HarnessError, PluginError, SpecError
+from harness.resolved import ResolvedPlugin
 from harness.validation import Finding, describe, dotted, parse, shown
 
 if TYPE_CHECKING:
@@ -20,10 +21,20 @@ if TYPE_CHECKING:
     from harness.contract import Configurable, Options
     from harness.kinds import Kind
     from harness.manager import Manager, PluginName
+    from harness.references import Reference
     from harness.yamlio import Document, Location
 
 Wanted = Literal[
-    "preset", "attack", "adapter", "control", "classifier", "dataset", "quantizer", "evaluator", "report-format"
+    "preset",
+    "attack",
+    "adapter",
+    "control",
+    "classifier",
+    "dataset",
+    "quantizer",
+    "evaluator",
+    "figure",
+    "report-format",
 ]
 
 IMAGE_FOLDER = "datasets/image-folder"
@@ -41,6 +52,7 @@ _CALLED: dict[Wanted, str] = {
     "dataset": "a data set",
     "quantizer": "a quantizer",
     "evaluator": "an evaluator",
+    "figure": "a figure",
     "report-format": "a report format",
 }
 
@@ -77,6 +89,23 @@ class Lookup:
             return plugin, self.manager.load_ready(plugin)
         except PluginError as error:
             raise self.wrong(location, str(error), PluginError) from error
+
+    def configured(
+        self,
+        kind: Kind,
+        name: str,
+        reference: Reference,
+        at: Location,
+        *,
+        written: Mapping[str, Any],
+        preset: Mapping[str, Any] | None = None,
+    ) -> ResolvedPlugin:
+        """Find the plugin that a reference names and validate its options."""
+        source = next(key for key in reference.sources if getattr(reference, key) is not None)
+        plugin, loaded = self.plugin(kind, name, (*at, source))
+        beside = [key for key in type(reference).model_fields if key not in reference.sources]
+        options = self.options(plugin, loaded.options_type, at, written=written, preset=preset, beside=beside)
+        return ResolvedPlugin(plugin, options, loaded.library)
 
     def options(
         self,
@@ -182,5 +211,6 @@ def _advice(name: str, wanted: Wanted, found: Wanted) -> str:
         "dataset": "dataset",
         "quantizer": "quantization",
         "evaluator": "evaluate",
+        "figure": "figures",
     }
     return f"name it under {sections[found]}"

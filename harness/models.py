@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.data import DataDescription
     from harness.engine.networks import PixelClassifier
     from harness.manager import Manager
-    from harness.resolve import ResolvedModel
+    from harness.resolved import ResolvedModel
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build_network(model: ResolvedModel, shape: Input, manager: Manager, *, seed:
     with isolated_generators(derive_seed("initialization", seed)):
         net = _net(model, shape, manager)
     if model.weights is not None:
-        load_into(net, read_state_dict(model.weights), path=model.weights)
+        load_into(net, read_state_dict(model.weights), path=model.weights, new_head=not model.trained)
     network = PixelClassifier(
         net, mean=shape.normalization.mean, std=shape.normalization.std, num_classes=shape.num_classes
     )

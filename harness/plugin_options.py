@@ -1,13 +1,14 @@
-"""A plugin's options as a command line gives them: ``KEY=VALUE``, the value written as in a spec."""
+"""A plugin's options as Python gives them, or a command line: ``KEY=VALUE``, the value written as in a spec."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from harness.errors import UsageError, did_you_mean
-from harness.validation import shown
+from harness.errors import UsageError
+from harness.validation import option_faults, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,16 +17,24 @@ if TYPE_CHECKING:
     from harness.manager import PluginName
 
 
-def parse_options(plugin: PluginName, loaded: type[Configurable[Options]], given: Iterable[str]) -> Options:
-    """Return the plugin's validated options. Raises ``UsageError`` that names the option and what was expected."""
+def validated_options(
+    plugin: PluginName, loaded: type[Configurable[Options]], given: Mapping[str, Any] | Options
+) -> Options:
+    """Return the plugin's options. Raises ``UsageError`` with a line for each that does not fit: what was got and expected."""
+    if not isinstance(given, Mapping):
+        return given
     options_type = loaded.options_type
-    written = dict(_parsed(plugin, text, list(options_type.model_fields)) for text in given)
     try:
-        return options_type.model_validate(written)
+        return options_type.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "options"
-        raise UsageError(f"{plugin.title}: {where}: got {shown(first['input'])}; {first['msg'].lower()}") from error
+        faults = option_faults(error, given, model=options_type)
+        raise UsageError("\n".join(f"{plugin.title}: {fault}" for fault in faults)) from error
+
+
+def parse_options(plugin: PluginName, loaded: type[Configurable[Options]], given: Iterable[str]) -> Options:
+    """Return the options that ``KEY=VALUE`` texts give. Raises ``UsageError`` for what is no such text or does not fit."""
+    known = list(loaded.options_type.model_fields)
+    return validated_options(plugin, loaded, dict(_parsed(plugin, text, known) for text in given))
 
 
 def _parsed(plugin: PluginName, text: str, known: list[str]) -> tuple[str, Any]:
@@ -36,9 +45,6 @@ def _parsed(plugin: PluginName, text: str, known: list[str]) -> tuple[str, Any]:
     if not separator:
         keys = f", KEY one of {', '.join(known)}" if known else f"; but {plugin.title} has no options"
         raise UsageError(f"--option {shown(text)}: expected KEY=VALUE{keys}")
-    if key not in known:
-        expected = did_you_mean(key, known) or (f"; expected {', '.join(known)}" if known else "; it has no options")
-        raise UsageError(f"{plugin.title} has no option {shown(key)}{expected}")
     try:
         return key, YAML(typ="safe", pure=True).load(value)
     except YAMLError as error:

@@ -7,21 +7,24 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from harness.recording_search import chosen_of
 from harness.records import (
-    BEFORE_QUANTIZING,
+    SPEEDS,
     Accuracies,
     Adaptation,
     CellRecord,
     Correction,
     Losses,
     Measure,
+    Quantized,
     TestPredictions,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness.plan import Cell, Setting
+    from harness.cells import Cell, Setting
+    from harness.recording_search import Chosen
     from harness.resolved import ResolvedEvaluator
     from harness.stages.stage import Stage
     from harness.store import Artifact, Store
@@ -35,7 +38,9 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
     evaluation, baseline = _meta(store, cell.evaluate), _meta(store, cell.baseline_evaluate)
     adaptation = _meta(store, cell.adapt) if cell.adapt else None
     split = _meta(store, cell.split)
-    correction = _correction(cell, store, wrong=split.meta["wrong"])
+    chosen = chosen_of(cell, adaptation)
+    cell = chosen.cell if chosen else cell
+    correction = _correction(cell, store, chosen, wrong=split.meta["wrong"])
     found = evaluation.meta["test"]
     return CellRecord(
         experiment=experiment,
@@ -49,39 +54,28 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
         loss=Losses(**evaluation.meta["loss"]),
         adaptation=_adaptation(cell, adaptation),
         test=TestPredictions(labels=found["labels"], predictions=found["predictions"]),
-        measures=[
-            *_full_precision(cell, evaluation.meta),
-            *(_measure(asked, _meta(store, stage)) for asked, stage in cell.measures),
-        ],
-        warnings=_warnings(correction, cell),
-        versions=_versions(cell),
+        measures=[_measure(asked, _meta(store, stage)) for asked, stage in cell.measures],
+        quantized=_quantized(cell, evaluation.meta),
+        search=chosen.search if chosen else None,
+        warnings=[*_warnings(correction, cell), *(chosen.warnings if chosen else ())],
+        versions=_versions(cell) | dict(chosen.versions if chosen else {}),
         environment=_environment(setting),
         times=_times(cell, store),
     )
 
 
-def _full_precision(cell: Cell, evaluation: Mapping[str, Any]) -> list[Measure]:
-    """Tell of a quantized subject's weights before they were quantized: the paper's "before" beside the row's "after"."""
-    quantizer = cell.evaluate.job.subject.quantizer
-    if quantizer is None:
-        return []
-    plugin, size = quantizer.quantizer, evaluation["num_bytes"]
-    return [
-        Measure(
-            name=BEFORE_QUANTIZING,
-            evaluator=plugin.plugin.qualified,
-            options=plugin.options.model_dump(mode="json"),
-            samples=len(evaluation["test"]["labels"]),
-            rows=None,
-            clean=evaluation["full_precision"],
-            robust=None,
-            held=None,
-            norm=None,
-            eps=None,
-            figures={} if size is None else {"quantized MB": size / 1e6},
-            flags=[],
-        )
-    ]
+def _quantized(cell: Cell, evaluation: Mapping[str, Any]) -> Quantized | None:
+    """Tell of a quantized subject before and after: the paper's two rows."""
+    asked = cell.evaluate.job.subject.quantizer
+    if asked is None:
+        return None
+    plugin = asked.quantizer
+    return Quantized(
+        quantizer=plugin.plugin.qualified,
+        options=plugin.options.model_dump(mode="json"),
+        gradients=asked.gradients,
+        **evaluation["quantized"],
+    )
 
 
 def _measure(asked: ResolvedEvaluator, found: Artifact) -> Measure:
@@ -114,18 +108,19 @@ def _counts(cell: Cell, split: Mapping[str, Any], evaluation: Mapping[str, Any])
     }
 
 
-def _correction(cell: Cell, store: Store, *, wrong: int) -> Correction | None:
+def _correction(cell: Cell, store: Store, chosen: Chosen | None, *, wrong: int) -> Correction | None:
     """Return what the corrector did; nothing at all for the curriculum, None where no corrector makes the source."""
     if cell.corrector is None:
         return None
-    if cell.correct is None or cell.corrector.attack is None:
+    meta = chosen.correct if chosen and chosen.correct else _meta(store, cell.correct).meta if cell.correct else None
+    if meta is None or cell.corrector.attack is None:
         nothing = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm"))
         counts = {"wrong": wrong, "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
         return Correction(**nothing, **counts, options={}, survived={}, flags=[])
-    meta = _meta(store, cell.correct).meta
     kept = meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"]
     if cell.name.control == "sham":
-        meta = {**meta, **_sham(cell, store)}
+        sham = chosen.sham if chosen and chosen.sham else _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
+        meta = {**meta, **_sham(cell, sham)}
     return Correction(
         attack=cell.corrector.attack.plugin.qualified,
         objective=cell.corrector.objective,
@@ -136,9 +131,8 @@ def _correction(cell: Cell, store: Store, *, wrong: int) -> Correction | None:
     )
 
 
-def _sham(cell: Cell, store: Store) -> dict[str, Any]:
+def _sham(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the sham's own: how many of the moved samples are labelled true, how far they were moved."""
-    meta = _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
     moved = "all" if cell.corrector and cell.corrector.keep == "all" else "corrected"
     own = {"corrected": meta[moved]["labelled_true"], "median_norm": meta[moved]["median_norm"]}
     return {**own, "survived": {}, "forward": 0, "backward": 0, "flags": []}
@@ -150,7 +144,7 @@ def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
     return Adaptation(
         adapter=cell.adapter.adapter.plugin.qualified,
         options=cell.adapter.adapter.options.model_dump(mode="json"),
-        **artifact.meta,
+        **{name: value for name, value in artifact.meta.items() if name != "search"},
     )
 
 
@@ -178,12 +172,17 @@ def _environment(setting: Setting) -> dict[str, Any]:
 
 
 def _times(cell: Cell, store: Store) -> dict[str, float]:
-    """Return the seconds that each stage took when it was run, whichever cell it was run for."""
+    """Return the seconds that each stage took when it was run, whichever cell it was run for; images/s where they were timed."""
     stages = _distinct(cell.stages())
-    seconds: dict[str, float] = {}
+    times: dict[str, float] = {}
     for stage in stages:
-        seconds[stage.kind] = seconds.get(stage.kind, 0.0) + _meta(store, stage).times["seconds"]
-    return seconds
+        times[stage.kind] = times.get(stage.kind, 0.0) + _meta(store, stage).times["seconds"]
+    speeds = {name: value for name, value in _meta(store, cell.evaluate).times.items() if name in SPEEDS}
+    if cell.adapt and cell.adapt.kind == "search":
+        # Its trials, which have seconds of their own, and the correction it chose, not all that it tried.
+        tuned = _meta(store, cell.adapt).times
+        times |= {name: seconds for name, seconds in tuned.items() if name != "seconds"}
+    return times | speeds
 
 
 def _distinct(stages: Iterable[Stage]) -> list[Stage]:

@@ -1,6 +1,6 @@
 """Records: one immutable JSON file a cell, from which every table is made.
 
-A record holds everything that is reproducible at the top level and everything that is not (seconds) under ``times``:
+A record holds everything that is reproducible at the top level and everything that is not (seconds, images/s) under ``times``:
 two runs of one spec on one machine write the same bytes, times aside.
 """
 
@@ -18,11 +18,10 @@ from harness.store import atomic_write
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEFORE_QUANTIZING = "before quantizing"
-"""The measure of a quantized subject's full-precision weights."""
-
 SCHEMA_VERSION: Final = 1
 LONGEST_NAME = 200
+SPEEDS = ("images_per_second.full_precision", "images_per_second.quantized")
+"""Under ``times``: how many images a quantized subject and its full-precision counterpart classify a second."""
 
 
 class Frozen(BaseModel):
@@ -57,6 +56,7 @@ class Comparable(Frozen):
     baseline: dict[str, Any] | None
     budget: dict[str, Any]
     evaluation: str
+    input: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -118,6 +118,37 @@ class Adaptation(Frozen):
     history: list[Checkpoint]
 
 
+class Trial(Frozen):
+    """One trial of a search: its settings, the validation accuracy of the checkpoint kept and its step, or why it has none.
+
+    ``repetition`` counts the earlier trials with the same settings; each has another order of batches.
+    """
+
+    settings: dict[str, Any]
+    repetition: int
+    valid: float | None
+    best_step: int | None
+    failed: str | None
+
+
+class Search(Frozen):
+    """How an arm was tuned: what its settings were chosen from, by which sampler, all trials in order and the index of the best.
+
+    ``training`` is the training loop with the settings chosen.
+    """
+
+    sampler: str
+    space: dict[str, Any]
+    trials: list[Trial]
+    chosen: int
+    training: dict[str, Any]
+
+    @property
+    def winner(self) -> Trial:
+        """The trial chosen, by validation alone."""
+        return self.trials[self.chosen]
+
+
 class Measure(Frozen):
     """What an evaluator found on ``samples`` test images; ``rows`` are theirs in the test split, None for all of it.
 
@@ -138,6 +169,20 @@ class Measure(Frozen):
     figures: dict[str, float]
     shares: dict[str, float] = Field(default_factory=dict)
     flags: list[str]
+
+
+class Quantized(Frozen):
+    """A quantized subject beside its full-precision counterpart, whose accuracies are those ``before`` quantizing.
+
+    ``num_bytes`` and ``full_precision_bytes`` are what each takes when it is stored, None where a quantizer does not know.
+    """
+
+    quantizer: str
+    options: dict[str, Any]
+    gradients: Literal["full-precision", "straight-through"]
+    before: Accuracies
+    num_bytes: int | None
+    full_precision_bytes: int
 
 
 class TestPredictions(Frozen):
@@ -165,6 +210,8 @@ class CellRecord(Frozen):
     adaptation: Adaptation
     test: TestPredictions
     measures: list[Measure] = Field(default_factory=list)
+    quantized: Quantized | None = None
+    search: Search | None = None
     warnings: list[str]
     versions: dict[str, str]
     environment: dict[str, Any]
@@ -194,8 +241,12 @@ RecordT = TypeVar("RecordT", CellRecord, CellFailure)
 def record_name(cell: CellName, key: str) -> str:
     """Return the file name of a cell's record: readable, and unique by its key."""
     parts = (cell.model, cell.control, cell.corrector, cell.adapter, f"seed{cell.seed}")
-    readable = "--".join(_slug(part) for part in parts if part)
-    return f"{_shortened(readable)}--{key[:8]}.json"
+    return f"{file_stem(*(part for part in parts if part))}--{key[:8]}.json"
+
+
+def file_stem(*parts: str) -> str:
+    """Return a file name without its suffix, made of readable parts and no longer than file systems take."""
+    return _shortened("--".join(map(_slug, parts)))
 
 
 def write_record(folder: Path, record: CellRecord | CellFailure) -> Path:

@@ -3,60 +3,63 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from harness.catalogue import IMAGENET, Normalization
 from harness.criteria import targeted_objective
 from harness.entry_names import derived_name
 from harness.errors import HarnessError, SpecError, did_you_mean
-from harness.lookup import CONTROL_ADAPTERS, IMAGE_FOLDER, LocatedError, Lookup
-from harness.records import BEFORE_QUANTIZING
+from harness.lookup import CONTROL_ADAPTERS, LocatedError, Lookup
+from harness.resolve_search import SearchResolver
+from harness.resolve_subjects import SubjectResolver
 from harness.resolved import (
     ResolvedAdapter,
     ResolvedCorrector,
-    ResolvedDataset,
     ResolvedEvaluator,
     ResolvedExperiment,
-    ResolvedModel,
-    ResolvedPlugin,
+    ResolvedFigure,
     ResolvedQuantizer,
 )
 from harness.spec import FULL_PRECISION
+from harness.usual_eps import with_usual_eps
 from harness.validation import Finding, alternatives, dotted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
-    from harness.catalogue import Catalogue, CorrectorCard, ModelCard
+    from harness.catalogue import Catalogue, CorrectorCard
     from harness.criteria import Objective, Select
-    from harness.kinds import Kind
     from harness.manager import Manager
-    from harness.spec import (
+    from harness.references import (
         AdapterReference,
         CorrectorReference,
-        DatasetReference,
         EvaluatorReference,
-        LoadedSpec,
-        ModelReference,
+        FigureReference,
         QuantizerReference,
         Reference,
     )
+    from harness.resolved import ResolvedPlugin
+    from harness.search_space import ResolvedSearch
+    from harness.spec import LoadedSpec
     from harness.yamlio import Location
 
     FoundT = TypeVar("FoundT")
 
-__all__ = [
-    "ResolvedAdapter",
-    "ResolvedCorrector",
-    "ResolvedDataset",
-    "ResolvedEvaluator",
-    "ResolvedExperiment",
-    "ResolvedModel",
-    "ResolvedPlugin",
-    "ResolvedQuantizer",
-    "resolve",
-]
+
+def resolve_all(
+    variants: Sequence[LoadedSpec], manager: Manager, catalogue: Catalogue
+) -> tuple[ResolvedExperiment, ...]:
+    """Look up the variants of a spec; see ``resolve``. What is wrong in what they share is told once."""
+    found: list[ResolvedExperiment] = []
+    errors: list[HarnessError] = []
+    for loaded in variants:
+        try:
+            found.append(resolve(loaded, manager, catalogue))
+        except HarnessError as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])("\n".join(dict.fromkeys(line for error in errors for line in str(error).splitlines())))
+    return tuple(found)
 
 
 def resolve(loaded: LoadedSpec, manager: Manager, catalogue: Catalogue) -> ResolvedExperiment:
@@ -77,17 +80,20 @@ class _Resolver:
         self.document = loaded.document
         self.manager = manager
         self.catalogue = catalogue
-        self.channels: int | None = None
+        self.subjects = SubjectResolver(self.lookup)
         self.findings: list[tuple[Finding, type[HarnessError]]] = []
 
     def resolve(self) -> ResolvedExperiment:
         experiment = self.experiment
-        dataset = self._tried(("dataset",), lambda at: self._dataset(experiment.dataset, at))
-        models = self._each("models", dict(enumerate(experiment.models)), self._model)
+        dataset = self._tried(("dataset",), lambda at: self.subjects.dataset(experiment.dataset, at))
+        models = self._each("models", dict(enumerate(experiment.models)), self.subjects.model)
         correctors = self._each("correctors", dict(enumerate(experiment.correctors)), self._corrector)
         adapters = self._each("adapters", dict(enumerate(experiment.adapters)), self._adapter)
         evaluators = self._each("evaluate", experiment.evaluators, self._evaluator)
         quantizers = self._each("quantization", experiment.quantizers, self._quantizer)
+        figures = self._each(
+            "figures", dict(enumerate(experiment.figures)), lambda asked, at: self._figure(asked, at, correctors)
+        )
         if self.findings or dataset is None:
             raise self._error()
         found = iter(quantizers)
@@ -95,7 +101,22 @@ class _Resolver:
             None if asked.quantizer == FULL_PRECISION else next(found) for asked in experiment.quantization
         )
         matrix = tuple(models), tuple(correctors), tuple(adapters)
-        return ResolvedExperiment(experiment, dataset, *matrix, tuple(evaluators), precisions)
+        search = self._search(adapters, correctors)
+        return ResolvedExperiment(experiment, dataset, *matrix, tuple(evaluators), precisions, tuple(figures), search)
+
+    def _search(
+        self, adapters: Sequence[ResolvedAdapter], correctors: Sequence[ResolvedCorrector]
+    ) -> ResolvedSearch | None:
+        """Look up what is tuned, once all that can be is known."""
+        asked = self.experiment.search
+        if asked is None:
+            return None
+        adaptation = self.experiment.adaptation
+        resolver = SearchResolver(self.lookup, adaptation=adaptation, adapters=adapters, correctors=correctors)
+        found = self._tried(("search",), partial(resolver.search, asked))
+        if found is None:
+            raise self._error()
+        return found
 
     def _each(
         self, section: str, references: Mapping[int, Reference], look_up: Callable[[Any, Location], FoundT]
@@ -139,109 +160,6 @@ class _Resolver:
         ordered = sorted(self.findings, key=lambda noted: noted[0].place)
         return ordered[0][1]("\n".join(finding.text for finding, _ in ordered))
 
-    # -- data sets ------------------------------------------------------------------------------------------------------
-
-    def _dataset(self, reference: DatasetReference, at: Location) -> ResolvedDataset:
-        written, normalization = reference.inline_options, reference.normalization
-        if reference.card is not None:
-            if reference.card not in self.catalogue.paths("datasets"):
-                self._refuse_unknown_dataset(reference.card, (*at, "card"))
-            card = self.catalogue.dataset(reference.card)
-            provider = self._plugin("dataset", card.provider, reference, at, written=written, preset=card.options)
-            normalization = normalization or card.normalization
-            self.channels, name = card.channels, reference.card
-        elif reference.image_folder is not None:
-            folder = self.lookup.existing(reference.image_folder, (*at, "image_folder"), "folder")
-            if "root" in written:
-                raise self.lookup.wrong((*at, "root"), 'dataset.root: stands beside "image_folder"; keep one of them')
-            root = {"root": str(folder)}
-            provider = self._plugin("dataset", IMAGE_FOLDER, reference, at, written=written, preset=root)
-            self.channels, name = getattr(provider.options, "channels", None), folder.name or "image-folder"
-        else:
-            name = reference.provider or ""
-            provider = self._plugin("dataset", name, reference, at, written=written)
-            name = provider.plugin.name
-        self._check_channels(reference.normalization, (*at, "normalization"))
-        return ResolvedDataset(reference.name or name, provider, normalization)
-
-    def _refuse_unknown_dataset(self, name: str, location: Location) -> None:
-        if any(plugin.answers_to(name) for plugin in self.manager.names("dataset")):
-            text = f'"{name}" is a data set plugin without a card; write {{provider: {name}}} and its options'
-            raise self.lookup.wrong(location, text)
-        self.lookup.refuse_misplaced(name, "dataset", location)
-
-    def _check_channels(self, normalization: Normalization | None, location: Location) -> None:
-        """Refuse a normalization written for other channels than the images have; one value stands for all channels."""
-        if normalization is None or self.channels is None or len(normalization.mean) in {1, self.channels}:
-            return
-        asked = f"{dotted(location)}: has {len(normalization.mean)} channels"
-        if normalization is IMAGENET:
-            asked = f"{dotted(location)}: imagenet has 3 channels"
-        raise self.lookup.wrong(location, f"{asked}, the images {self.channels}; give mean and std one entry a channel")
-
-    # -- classifiers ----------------------------------------------------------------------------------------------------
-
-    def _model(self, reference: ModelReference, at: Location) -> ResolvedModel:
-        weights = None
-        if reference.weights is not None:
-            weights = self.lookup.existing(reference.weights, (*at, "weights"), "file")
-        trained = reference.trained if reference.trained is not None else weights is not None
-        asked = _normalization(reference.normalization)
-        self._check_channels(asked if isinstance(asked, Normalization) else None, (*at, "normalization"))
-        folder = self.lookup.folder.resolve()
-        if reference.factory is not None:
-            self._refuse_factory_options(reference, at)
-            name = reference.name or reference.factory.partition(":")[2]
-            size, normalization = reference.image_size, asked or "dataset"
-            return ResolvedModel(name, None, reference.factory, folder, weights, trained, size, normalization)
-        card = self._model_card(reference, at)
-        architecture = self._architecture(reference, card, at, has_weights=weights is not None)
-        kind: Any = self.manager.load(architecture.plugin)
-        size = reference.image_size or (card.image_size if card else None) or kind.default_image_size
-        default = (card.normalization if card else None) or kind.default_normalization
-        normalization = asked or _normalization(default) or "dataset"
-        name = reference.name or reference.card or architecture.plugin.name
-        return ResolvedModel(name, architecture, None, folder, weights, trained, size, normalization)
-
-    def _architecture(
-        self, reference: ModelReference, card: ModelCard | None, at: Location, *, has_weights: bool
-    ) -> ResolvedPlugin:
-        name = card.architecture if card else reference.architecture or reference.card or ""
-        preset = dict(card.options) if card else {}
-        _, loaded = self.lookup.plugin("classifier", name, (*at, "card" if reference.card else "architecture"))
-        if has_weights and "pretrained" in loaded.options_type.model_fields:
-            preset["pretrained"] = None  # or they would be fetched to be overwritten
-        return self._plugin("classifier", name, reference, at, written=reference.inline_options, preset=preset)
-
-    def _refuse_factory_options(self, reference: ModelReference, at: Location) -> None:
-        own = [key for key in type(reference).model_fields if key not in reference.sources]
-        findings = [
-            Finding(
-                self.document.place((*at, key), key=True),
-                f"{self.document.where((*at, key), key=True)}: {dotted(at)}: unknown key {shown(key)}"
-                f"{did_you_mean(key, own)}{'' if did_you_mean(key, own) else '; a factory takes no options'}",
-            )
-            for key in reference.inline_options
-        ]
-        if findings:
-            raise LocatedError(SpecError, findings)
-
-    def _model_card(self, reference: ModelReference, at: Location) -> ModelCard | None:
-        """Return the card; a bare name without a card may be an architecture plugin, an architecture may have a card."""
-        name = reference.card or reference.architecture or ""
-        cards, plugins = self.catalogue.paths("models"), self.manager.names("classifier")
-        if name in cards:
-            return self.catalogue.model(name)
-        if not any(plugin.answers_to(name) for plugin in plugins):
-            location = (*at, "architecture" if reference.card is None else "card")
-            self.lookup.refuse_misplaced(name, "classifier", location)
-            near = did_you_mean(name, {*cards, *(alias for plugin in plugins for alias in plugin.names)})
-            if reference.card is not None and "/" not in name:
-                raise self.lookup.wrong(location, f'unknown model {shown(name)}{near or "."} See "harness models".')
-        return None
-
-    # -- correctors and adapters ----------------------------------------------------------------------------------------
-
     def _corrector(self, reference: CorrectorReference, at: Location) -> ResolvedCorrector:
         card = self._preset(reference.preset, (*at, "preset")) if reference.preset is not None else None
         name = reference.attack or ""
@@ -252,7 +170,7 @@ class _Resolver:
                 return ResolvedCorrector(name, None, "toward-true", "first-hit", reference.keep)
             name = card.attack
         preset = card.options if card else {}
-        attack = self._plugin("attack", name, reference, at, written=reference.inline_options, preset=preset)
+        attack = self.lookup.configured("attack", name, reference, at, written=reference.inline_options, preset=preset)
         objective = reference.objective or (card.objective if card else None) or "toward-true"
         select = self._select(reference, card, attack, at)
         self._check_direction(attack, objective, at)
@@ -309,42 +227,51 @@ class _Resolver:
         if plugin.package == "adaptation" and plugin.name in CONTROL_ADAPTERS:
             text = f"name {CONTROL_ADAPTERS[plugin.name]} under controls, where every row is compared with it"
             raise self.lookup.wrong((*at, "adapter"), f'"{reference.adapter}" is a control; {text}')
-        adapter = self._plugin("adapter", reference.adapter, reference, at, written=reference.inline_options)
+        adapter = self.lookup.configured("adapter", reference.adapter, reference, at, written=reference.inline_options)
         return ResolvedAdapter(reference.name or derived_name(plugin.name, reference), adapter)
 
     def _quantizer(self, reference: QuantizerReference, at: Location) -> ResolvedQuantizer:
-        quantizer = self._plugin("quantizer", reference.quantizer, reference, at, written=reference.inline_options)
-        return ResolvedQuantizer(reference.name or derived_name(quantizer.plugin.name, reference), quantizer)
+        written = reference.inline_options
+        quantizer = self.lookup.configured("quantizer", reference.quantizer, reference, at, written=written)
+        kind: Any = self.manager.load(quantizer.plugin)
+        if reference.gradients == "straight-through" and not kind.differentiable:
+            text = f'quantizer "{quantizer.plugin.name}" lets no gradients through; choose full-precision'
+            raise self.lookup.wrong((*at, "gradients"), f"{dotted(at)}.gradients: {text}, or another quantizer")
+        name = reference.name or derived_name(quantizer.plugin.name, reference)
+        return ResolvedQuantizer(name, quantizer, reference.gradients)
 
     def _evaluator(self, reference: EvaluatorReference, at: Location) -> ResolvedEvaluator:
         written = reference.inline_options
-        evaluator = self._plugin("evaluator", reference.evaluator, reference, at, written=written)
+        evaluator = self.lookup.configured("evaluator", reference.evaluator, reference, at, written=written)
+        evaluator = with_usual_eps(self.lookup, evaluator, reference, at, card=self.experiment.dataset.card)
         name = reference.name or derived_name(evaluator.plugin.name, reference)
-        if name == BEFORE_QUANTIZING:
-            raise self.lookup.wrong((*at, "name"), f'"{name}" is what tables call another column; choose another name')
         return ResolvedEvaluator(name, evaluator, reference.samples, reference.batch_size)
 
-    def _plugin(
-        self,
-        kind: Kind,
-        name: str,
-        reference: Reference,
-        at: Location,
-        *,
-        written: Mapping[str, Any],
-        preset: Mapping[str, Any] | None = None,
-    ) -> ResolvedPlugin:
-        """Find a plugin and validate its options."""
-        source = next(key for key in reference.sources if getattr(reference, key) is not None)
-        plugin, loaded = self.lookup.plugin(kind, name, (*at, source))
-        beside = [key for key in type(reference).model_fields if key not in reference.sources]
-        options = self.lookup.options(plugin, loaded.options_type, at, written=written, preset=preset, beside=beside)
-        return ResolvedPlugin(plugin, options, loaded.library)
+    def _figure(
+        self, reference: FigureReference, at: Location, correctors: Sequence[ResolvedCorrector]
+    ) -> ResolvedFigure:
+        figure = self.lookup.configured("figure", reference.figure, reference, at, written=reference.inline_options)
+        attacking = [corrector.name for corrector in correctors if corrector.attack]
+        asked = reference.correctors if reference.correctors is not None else attacking
+        # Correctors that could not be looked up have their own findings: their names may be right.
+        if len(correctors) == len(self.experiment.correctors):
+            self._check_listed(asked, attacking, (*at, "correctors"), "corrector of this spec that attacks")
+            if not asked:
+                raise self.lookup.wrong(
+                    at, f"{dotted(at)}: no corrector of this spec attacks: there is nothing to draw"
+                )
+        seeds = reference.seeds if reference.seeds is not None else self.experiment.seeds[:1]
+        self._check_listed(seeds, self.experiment.seeds, (*at, "seeds"), "seed of this spec")
+        name = reference.name or derived_name(figure.plugin.name, reference)
+        return ResolvedFigure(name, figure, tuple(asked), tuple(seeds), reference.dpi)
 
-
-def _normalization(
-    asked: str | Normalization | None,
-) -> Literal["dataset"] | Normalization | None:
-    if asked is None or isinstance(asked, Normalization):
-        return asked
-    return IMAGENET if asked == "imagenet" else "dataset"
+    def _check_listed(self, asked: Sequence[object], known: Sequence[object], at: Location, what: str) -> None:
+        """Refuse entries that are not among those known, and entries that stand twice."""
+        for index, entry in enumerate(asked):
+            if entry not in known:
+                near = did_you_mean(str(entry), map(str, known)) or f"; expected {alternatives([*map(str, known)])}"
+                raise self.lookup.wrong(
+                    (*at, index), f"{dotted(at)}: {shown(entry)} is no {what}{near if known else ''}"
+                )
+            if entry in asked[:index]:
+                raise self.lookup.wrong((*at, index), f"{dotted(at)}: {shown(entry)} stands twice; keep one of them")

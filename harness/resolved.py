@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from harness.contract import Library, Options
     from harness.criteria import Objective, Select
     from harness.manager import PluginName
-    from harness.spec import Experiment, Keep
+    from harness.references import Gradients, Keep
+    from harness.search_space import ResolvedSearch
+    from harness.spec import Experiment
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class ResolvedPlugin:
 
 @dataclass(frozen=True)
 class ResolvedDataset:
-    """Where the images come from and how they are normalized; None: by the training images' own mean and std."""
+    """Where the images come from, how many of them, and how they are normalized; None: by the training images' own mean and std."""
 
     name: str
     provider: ResolvedPlugin
     normalization: Normalization | None
+    train_samples: int | None = None
+    test_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,11 @@ class ResolvedAdapter:
 
 @dataclass(frozen=True)
 class ResolvedQuantizer:
-    """A quantizer with its options."""
+    """A quantizer with its options; ``gradients`` are those that attacks on its twin get."""
 
     name: str
     quantizer: ResolvedPlugin
+    gradients: Gradients = "full-precision"
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,17 @@ class ResolvedEvaluator:
 
 
 @dataclass(frozen=True)
+class ResolvedFigure:
+    """A figure with its options; which correctors and seeds it is drawn of, and how many dots an inch its picture has."""
+
+    name: str
+    figure: ResolvedPlugin
+    correctors: tuple[str, ...]
+    seeds: tuple[int, ...]
+    dpi: int
+
+
+@dataclass(frozen=True)
 class ResolvedExperiment:
     """All that a plan is made of."""
 
@@ -116,3 +132,5 @@ class ResolvedExperiment:
     adapters: tuple[ResolvedAdapter, ...]
     evaluators: tuple[ResolvedEvaluator, ...] = ()
     quantizers: tuple[ResolvedQuantizer | None, ...] = (None,)
+    figures: tuple[ResolvedFigure, ...] = ()
+    search: ResolvedSearch | None = None

@@ -6,14 +6,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness.drawings import is_drawn
 from harness.errors import StoreError
 from harness.records import read_record, record_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.cells import Cell, Picture
+    from harness.drawings import DrawingRecord
     from harness.executors import StageFailure
-    from harness.plan import Cell, Plan
+    from harness.plan import Plan
     from harness.records import CellFailure
     from harness.stages.stage import Stage
     from harness.store import Store
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunState:
-    """What of a plan is done, failed, under way. ``stages`` are those of the cells without a record, inputs first."""
+    """What of a plan is done, failed, under way. ``stages`` are those of cells without a record and of figures not drawn."""
 
     plan: Plan
     stages: dict[str, Stage]
@@ -31,10 +34,22 @@ class RunState:
     finished_cells: int
     failed: dict[str, StageFailure] = field(default_factory=dict)
     failures: list[CellFailure] = field(default_factory=list)
+    pending_pictures: list[Picture] = field(default_factory=list)
+    failed_pictures: list[DrawingRecord] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     started_at: dict[str, float] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     seconds: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a cell or a figure is still to be made."""
+        return bool(self.pending_cells or self.pending_pictures)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 where a cell or a figure failed, 0 otherwise."""
+        return 1 if self.failures or self.failed_pictures else 0
 
     def remaining(self) -> list[Stage]:
         """Return the stages neither done nor failed."""
@@ -79,9 +94,11 @@ def survey(plan: Plan, store: Store, results: Path) -> RunState:
     """Return what a run would find: cells that have their record, stages that are stored."""
     records = results / "records"
     pending = [cell for cell in plan.cells if not _has_record(cell, records)]
-    stages = {stage.key: stage for cell in pending for stage in cell.stages()}
+    pictures = [picture for picture in plan.pictures if not is_drawn(results, picture.stem, picture.key)]
+    unmade: list[Cell | Picture] = [*pending, *pictures]
+    stages = {stage.key: stage for made in unmade for stage in made.stages()}
     done = {key for key, stage in stages.items() if store.has(stage.kind, key)}
-    return RunState(plan, stages, done, len(done), pending, len(plan.cells) - len(pending))
+    return RunState(plan, stages, done, len(done), pending, len(plan.cells) - len(pending), pending_pictures=pictures)
 
 
 def _has_record(cell: Cell, records: Path) -> bool:
@@ -96,7 +113,7 @@ def _has_record(cell: Cell, records: Path) -> bool:
 
 def _likenesses(stage: Stage) -> list[tuple[str, ...]]:
     """Name the groups whose seconds tell something of a stage's, the closest first."""
-    plugins = (getattr(stage.job, role, None) for role in ("corrector", "adapter"))
+    plugins = (getattr(stage.job, role, None) for role in ("corrector", "adapter", "figure"))
     names = [plugin.name for plugin in plugins if plugin is not None]
     return [
         (stage.kind, stage.job.subject.model.name, *names),

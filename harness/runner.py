@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import StoreError
 from harness.executors import StageFailure
+from harness.picturing import write_failure, write_picture
 from harness.recording import record_cell
 from harness.records import CellFailure, CellRecord, record_name, write_record
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from harness.cells import Cell, Picture, Setting
     from harness.executors import Executor, Outcome, Progress
     from harness.manager import Manager
-    from harness.plan import Cell, Setting
     from harness.run_state import RunState
     from harness.stages.stage import Stage
     from harness.store import Store
@@ -75,12 +76,12 @@ class Runner:
         self._announce("run-started", cells=len(state.plan.cells), pending=len(state.pending_cells))
         self.watcher.started(state)
         try:
-            self._finish_cells()
-            while state.pending_cells:
+            self._finish()
+            while state.pending:
                 self._submit_ready()
                 for outcome in self.executor.wait(self._progressed):
                     self._take(outcome)
-                self._finish_cells()
+                self._finish()
         except BaseException:
             self.executor.close(now=True)
             raise
@@ -130,6 +131,38 @@ class Runner:
         for other in self.state.remaining():
             if any(source.key in self.state.failed for _, source in other.inputs):
                 self.state.failed.setdefault(other.key, failure)
+
+    def _finish(self) -> None:
+        self._finish_cells()
+        self._finish_pictures()
+
+    def _finish_pictures(self) -> None:
+        state = self.state
+        for picture in list(state.pending_pictures):
+            keys = {stage.key for stage in picture.stages()}
+            if failed := next((state.failed[key] for key in keys if key in state.failed), None):
+                self._fail_picture(picture, failed.reason)
+            elif picture.key in state.done:
+                self._write_picture(picture)
+
+    def _write_picture(self, picture: Picture) -> None:
+        try:
+            write_picture(picture, self.store, self.results, experiment=self.state.plan.experiment)
+        except StoreError as error:
+            # Its pictures are damaged: they are drawn again, once.
+            if (again := f"picture {picture.key}") in self._put_back:
+                self._fail_picture(picture, str(error))
+                return
+            self._put_back.add(again)
+            self.store.discard(picture.stage.kind, picture.key)
+            self.state.done.discard(picture.key)
+            return
+        self.state.pending_pictures.remove(picture)
+
+    def _fail_picture(self, picture: Picture, reason: str) -> None:
+        self.state.pending_pictures.remove(picture)
+        record = write_failure(picture, self.results, experiment=self.state.plan.experiment, reason=reason)
+        self.state.failed_pictures.append(record)
 
     def _finish_cells(self) -> None:
         state = self.state

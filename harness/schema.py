@@ -13,6 +13,7 @@ from harness.contract import parse_fraction
 from harness.errors import HarnessError
 from harness.lookup import CONTROL_ADAPTERS, IMAGE_FOLDER
 from harness.spec import Experiment
+from harness.variants import SHARED, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,12 +71,23 @@ class _SpecSchema:
         sections["adapters"]["items"] = {"anyOf": list(self._adapters())}
         sections["quantization"]["items"] = {"anyOf": list(self._choices("quantizer", "QuantizerReference", FP32))}
         sections["evaluate"]["items"] = {"anyOf": list(self._choices("evaluator", "EvaluatorReference", CLEAN))}
+        sections["figures"]["items"] = {"anyOf": list(self._choices("figure", "FigureReference", {}))}
+        required = schema.pop("required")
+        sections[VARIANTS] = self._variants(sections)
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "adcorda-harness experiment",
             **schema,
+            "anyOf": [{"required": required}, {"required": ["name", VARIANTS]}],
             "$defs": _used(schema, self.definitions),
         }
+
+    def _variants(self, sections: Schema) -> Schema:
+        """Describe the list of variants: each has any sections but those that all share."""
+        own = {name: {"$ref": f"#/properties/{name}"} for name in sections if name not in SHARED}
+        described = "Several experiments in one: each entry holds what differs from the rest of the spec."
+        entry = {"type": "object", "properties": own, "additionalProperties": False, "minProperties": 1}
+        return {"type": "array", "description": described, "minItems": 1, "items": entry}
 
     def _datasets(self) -> Iterator[Schema]:
         cards = dict(self._cards("datasets", self.catalogue.dataset))
@@ -174,6 +186,7 @@ class _SpecSchema:
             "adapter",
             "quantizer",
             "evaluator",
+            "figure",
         }
         named = {"enum": names} if names is not None else {"type": "string"}
         return {

@@ -5,16 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.budget import Adaptation, Baseline
-from harness.catalogue import Normalization
 from harness.controls import ALL_CONTROLS, Control
-from harness.criteria import Objective, Select
-from harness.errors import SpecError, did_you_mean
-from harness.validation import KeyFaultError, alternatives, describe, parse, shown
+from harness.errors import SpecError
+from harness.references import (
+    LONGEST_NAME,
+    AdapterReference,
+    CorrectorReference,
+    DatasetReference,
+    EvaluatorReference,
+    FigureReference,
+    ModelReference,
+    QuantizerReference,
+    Section,
+)
+from harness.search import Search
+from harness.validation import describe, parse, shown
+from harness.variants import VARIANTS, expand
 from harness.yamlio import read_yaml
 
 if TYPE_CHECKING:
@@ -23,21 +34,12 @@ if TYPE_CHECKING:
     from harness.catalogue import Catalogue
     from harness.yamlio import Document
 
-Keep = Literal["corrected", "all"]
-
 CLEAN = "clean"
 """The evaluation that always is made: accuracy on the test images as they are."""
 FULL_PRECISION = "fp32"
 """The precision that needs no quantizer."""
 
-LONGEST_NAME = 80
 LARGEST_SEED = 2**32 - 1
-
-
-def _check_entry_name(name: str) -> str:
-    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise ValueError(f"expected 1 to {LONGEST_NAME} characters on one line")
-    return name
 
 
 def _check_experiment_name(name: str) -> str:
@@ -61,147 +63,7 @@ def _check_seeds(seeds: list[int]) -> list[int]:
     return seeds
 
 
-EntryName = Annotated[str, AfterValidator(_check_entry_name)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-
-
-class Section(BaseModel):
-    """A part of a spec in which unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Reference(BaseModel):
-    """A part of a spec that names a plugin, by a mapping or by a bare name; keys that are not its own are its options.
-
-    ``sources`` are the keys of which exactly one is given; a bare name means the first.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    sources: ClassVar[tuple[str, ...]]
-
-    @property
-    def inline_options(self) -> dict[str, Any]:
-        """The options written beside the reference's own keys."""
-        return dict(self.model_extra or {})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_source(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {cls.sources[0]: value}
-        if not isinstance(value, dict):
-            raise ValueError("expected a name or a mapping")  # noqa: TRY004 (pydantic catches no TypeError)
-        given = [source for source in cls.sources if value.get(source) is not None]
-        if not given and len(value) == 1 and isinstance(next(iter(value.values())), dict):
-            named = next(iter(value))
-            raise ValueError(f"the key {alternatives(cls.sources)} is missing; write {{{cls.sources[0]}: {named}, …}}")
-        if not given:
-            near = "".join([did_you_mean(key, cls.sources) for key in value if key not in cls.model_fields][:1])
-            raise ValueError(f"the key {alternatives(cls.sources)} is missing{near}")
-        if len(given) > 1:
-            raise KeyFaultError(given[1], f'stands beside "{given[0]}"; keep one of them')
-        return value
-
-
-class DatasetReference(Reference):
-    """A data set: a card's name, a provider plugin, or a folder of images."""
-
-    sources: ClassVar = ("card", "provider", "image_folder")
-
-    card: str | None = Field(None, description="A card of the registry; what a bare name means.")
-    provider: str | None = Field(None, description="A data set plugin, without a card.")
-    image_folder: Path | None = Field(None, description="A folder with train/<class>/* and test/<class>/*.")
-    name: EntryName | None = Field(None, description="What the tables call it.")
-    normalization: Normalization | None = Field(
-        None, description="Instead of the card's; computed from T without a card."
-    )
-
-
-class ModelReference(Reference):
-    """A classifier: a card's name, an architecture plugin, or a function of one's own; with or without trained weights."""
-
-    sources: ClassVar = ("card", "architecture", "factory")
-
-    card: str | None = Field(None, description="A card of the registry; what a bare name means.")
-    architecture: str | None = Field(None, description="An architecture plugin, or a card's.")
-    factory: str | None = Field(
-        None, description='One\'s own function, "package.module:function", that returns a torch module.'
-    )
-    weights: Path | None = Field(None, description="A .safetensors, .pt, .pth or .th file.")
-    name: EntryName | None = Field(None, description="What the tables call it.")
-    trained: bool | None = Field(
-        None, description="Whether the fine-tuning of stage 1 is skipped; true where weights are given."
-    )
-    image_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images are resized to it.")
-    normalization: Literal["imagenet", "dataset"] | Normalization | None = Field(
-        None, description="imagenet, dataset, or mean and std per channel."
-    )
-
-    @field_validator("factory")
-    @classmethod
-    def _module_and_function(cls, factory: str | None) -> str | None:
-        if factory is not None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", factory):
-            raise ValueError("expected package.module:function")
-        if factory is not None and ".py:" in factory:
-            raise ValueError("expected package.module:function, the module without .py")
-        return factory
-
-    @model_validator(mode="after")
-    def _trained_by_something(self) -> Self:
-        if self.trained and self.weights is None and self.factory is None:
-            raise KeyFaultError("trained", "true needs weights; name their file, or leave trained out")
-        return self
-
-
-class CorrectorReference(Reference):
-    """A corrector: a preset's name, or an attack with an objective; a preset's options may be changed beside it."""
-
-    sources: ClassVar = ("preset", "attack")
-
-    preset: str | None = Field(None, description="A preset of the registry; what a bare name means.")
-    attack: str | None = Field(None, description="An attack plugin.")
-    objective: Objective | None = Field(None, description="What the attack drives at; toward-true by default.")
-    select: Select | None = Field(
-        None,
-        description="Which iterate counts; first-hit by default, min-norm where an attack starts from another image.",
-    )
-    keep: Keep = Field(
-        "corrected", description="T_a: the corrected samples, or all perturbed ones (the paper's BL-IST-A)."
-    )
-    name: EntryName | None = Field(None, description="What the tables call it.")
-
-
-class AdapterReference(Reference):
-    """An adapter plugin, with its options beside it."""
-
-    sources: ClassVar = ("adapter",)
-
-    adapter: str = Field(description="An adapter plugin; what a bare name means.")
-    name: EntryName | None = Field(None, description="What the tables call it.")
-
-
-class QuantizerReference(Reference):
-    """A quantizer plugin, with its options beside it."""
-
-    sources: ClassVar = ("quantizer",)
-
-    quantizer: str = Field(description="A quantizer plugin; what a bare name means.")
-    name: EntryName | None = Field(None, description="What the tables call it.")
-
-
-class EvaluatorReference(Reference):
-    """An evaluator plugin, with its options beside it."""
-
-    sources: ClassVar = ("evaluator",)
-
-    evaluator: str = Field(description="An evaluator plugin; what a bare name means.")
-    name: EntryName | None = Field(None, description="What the tables call it.")
-    samples: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="How many test images, drawn once for all rows and seeds; all of them by default."
-    )
-    batch_size: Annotated[int, Field(ge=1)] = Field(250, description="Images it gets at once.")
 
 
 class Experiment(Section):
@@ -224,12 +86,21 @@ class Experiment(Section):
     correctors: list[CorrectorReference] = Field(
         min_length=1, description="A list of correctors: presets' names, or mappings."
     )
-    adapters: list[AdapterReference] = Field(min_length=1, description="A list of adapters: names, or mappings.")
+    figures: list[FigureReference] = Field(
+        [], description="Pictures drawn of the baseline and of what correctors did: names, or mappings."
+    )
+    adapters: list[AdapterReference] = Field(
+        description="A list of adapters: names, or mappings; an empty one where figures alone are wanted."
+    )
     controls: Literal["default", "none"] | list[Control] = Field(
         "default", description="The rival explanations: all of them, none (said aloud), or some."
     )
     adaptation: Adaptation = Field(
         default_factory=Adaptation, description="Stage 5's training loop, the same for all arms."
+    )
+    search: Search | None = Field(
+        None,
+        description="Settings of stage 5 that are tuned on the validation samples, for every arm in as many trials.",
     )
     quantization: list[QuantizerReference] = Field(
         [FULL_PRECISION],
@@ -248,6 +119,13 @@ class Experiment(Section):
         description="Forward and backward passes per image, on average over a batch, after which an attack is ended and what it "
         "has found counts; as many as it takes by default. The same for every corrector.",
     )
+
+    @field_validator("adapters")
+    @classmethod
+    def _adapters_or_figures(cls, adapters: list[AdapterReference], info: ValidationInfo) -> list[AdapterReference]:
+        if not adapters and not info.data.get("figures"):
+            raise ValueError("got an empty list, expected at least 1 entry, or figures to draw")
+        return adapters
 
     @field_validator("quantization")
     @classmethod
@@ -314,10 +192,22 @@ def _is(what: Callable[[Path], bool], path: Path) -> bool:
         return False
 
 
-def load_spec(path: Path) -> LoadedSpec:
-    """Read and validate a spec. Raises ``SpecError`` that lists every finding with file:line:column."""
-    document = read_yaml(path)
-    return LoadedSpec(validate(document), document, path.parent)
+def load_specs(path: Path) -> tuple[LoadedSpec, ...]:
+    """Read and validate a spec: its variants, or the one experiment of a spec without.
+
+    Raises ``SpecError`` that lists every finding with file:line:column.
+    """
+    documents = expand(read_yaml(path))
+    findings: list[str] = []
+    loaded = []
+    for document in documents:
+        try:
+            loaded.append(LoadedSpec(validate(document), document, path.parent))
+        except SpecError as error:
+            findings += str(error).splitlines()
+    if findings:
+        raise SpecError("\n".join(dict.fromkeys(findings)))
+    return tuple(loaded)
 
 
 def validate(document: Document) -> Experiment:
@@ -331,7 +221,7 @@ def validate(document: Document) -> Experiment:
     try:
         return parse(Experiment, document.data)
     except ValidationError as error:
-        findings = describe(error, document, (), model=Experiment)
+        findings = describe(error, document, (), model=Experiment, beside=(VARIANTS,))
         raise SpecError("\n".join(finding.text for finding in findings)) from error
 
 

@@ -1,29 +1,30 @@
 """The artifact store: one folder per content key, atomic, checksummed; partial results of a stage that was cut off.
 
-Layout: ``<root>/<stage>/<key[:2]>/<key>/{meta.json, <name>.safetensors}`` for finished artifacts and
-``<root>/partial/<key>/`` for checkpoints inside a stage. ``meta.json`` is written last and holds the files' sha256.
+Layout: ``<root>/<stage>/<key[:2]>/<key>/{meta.json, tensors.safetensors, <name>.safetensors}`` for finished artifacts, each large
+tensor in a file of its own, and ``<root>/partial/<key>/`` for checkpoints inside a stage. ``meta.json`` holds the files' sha256.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
+from harness.tensor_files import SUFFIX, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
+
+    from harness.tensor_files import TensorFile
 
 TENSORS = "tensors.safetensors"
 META = "meta.json"
@@ -31,11 +32,16 @@ META = "meta.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage returns: named tensors, a JSON-able ``meta``, and ``times`` (seconds), which are not reproducible."""
+    """What a stage returns: named tensors, a JSON-able ``meta``, and ``times`` (seconds), which are not reproducible.
+
+    ``files``: those of the tensors that are in files already, all rows written; the store moves these instead of writing them.
+    Tensors that the store reads are mapped from its files: many processes share them, and only rows that are used are read.
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, TensorFile] = field(default_factory=dict)
 
 
 def content_key(*parts: object) -> str:
@@ -49,7 +55,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
     Raises ``StoreError`` where it cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_and_rename(path, data)
 
@@ -85,13 +91,17 @@ class Store:
     def save(self, stage: str, key: str, artifact: Artifact) -> None:
         """Store a finished artifact; one that another process stored meanwhile is left as it is."""
         target = self.folder(stage, key)
-        with _writing(target):
+        with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{key[:8]}."))
             try:
                 temporary.chmod(0o755)
                 _write_artifact(temporary, artifact)
                 _rename_unless_there(temporary, target)
+            except FileNotFoundError:
+                # Another process that stored the same removed the checkpoints of both.
+                if not self.has(stage, key):
+                    raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
@@ -171,15 +181,19 @@ class Partial:
 def _write_artifact(folder: Path, artifact: Artifact) -> None:
     from safetensors.torch import save_file
 
-    digests = {}
-    if artifact.tensors:
+    digests = {f"{name}{SUFFIX}": file.sha256 for name, file in artifact.files.items()}
+    small = {name: tensor for name, tensor in artifact.tensors.items() if name not in artifact.files}
+    if small:
         path = folder / TENSORS
-        save_file(_separate(artifact.tensors), path)
+        save_file(_separate(small), path)
         digests[TENSORS] = _sha256(path)
     body = {"meta": artifact.meta, "times": artifact.times, "sha256": digests}
     text = json.dumps(body, indent=1, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     (folder / META).write_bytes(f"{digest}\n{text}\n".encode())
+    # Last, so that a file which holds hours of work is still a checkpoint's if anything before this fails.
+    for name, file in artifact.files.items():
+        shutil.move(file.path, folder / f"{name}{SUFFIX}")
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -204,22 +218,6 @@ def _rename_unless_there(temporary: Path, target: Path) -> None:
         temporary.rename(target)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell which file or folder cannot be written, and why."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        closed = isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
-        step = "choose" if closed else "free some space or choose"
-        raise StoreError(
-            f"{path}: cannot be written ({reason}); {step} another folder with --results and --store"
-        ) from error
-
-
 def _read_artifact(folder: Path) -> Artifact:
     from safetensors.torch import load_file
 
@@ -229,7 +227,7 @@ def _read_artifact(folder: Path) -> Artifact:
         path = folder / name
         if not path.is_file() or _sha256(path) != expected:
             raise CorruptArtifactError(f"{path}: its checksum does not fit")
-        tensors = load_file(path)
+        tensors |= load_file(path)
     return Artifact(tensors, body["meta"], body["times"])
 
 

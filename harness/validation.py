@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import did_you_mean
-from harness.yamlio import at_place
+from harness.faults import (
+    allowed_values,
+    corrected_places,
+    faults_of,
+    field_at,
+    is_nullable,
+    keys_of,
+    model_at,
+    relevant,
+    takes_fractions,
+)
+from harness.yamlio import Document, at_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel, ValidationError
-    from pydantic.fields import FieldInfo
 
-    from harness.yamlio import Document, Location, Place
+    from harness.faults import Fault
+    from harness.yamlio import Location, Place
 
     ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -28,7 +39,11 @@ _TYPES = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "bool_parsing": "true or false",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "list_type": "a list",
     "tuple_type": "a list",
@@ -46,15 +61,6 @@ _BOUNDS = {
     "less_than_equal": ("le", "of at most"),
 }
 _LENGTHS = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
-_OPTION = re.compile(r"'((?:[^'\\]|\\.)*)'|([^\s,']+)")
-
-
-class KeyFaultError(ValueError):
-    """What a validator of a whole mapping finds wrong with one of its keys: its message then stands at that key's value."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,6 @@ class Finding:
 
     place: Place
     text: str
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """One of pydantic's findings: ``path`` is its location, ``location`` the part of it that the document knows."""
-
-    kind: str
-    path: Location
-    location: Location
-    given: Any
-    context: dict[str, Any]
-    message: str
 
 
 def parse(model: type[ModelT], data: object) -> ModelT:
@@ -96,18 +90,18 @@ def describe(
     ``at`` is where the data validated by ``model`` stand in the document, ``beside`` what keys they may have that are
     not the model's, ``owner`` whose they are, to be said at the end of each line.
     """
-    faults = _relevant(_faults(error, document, at))
-    by_location: dict[Location, list[_Fault]] = {}
-    for fault in faults:
-        by_location.setdefault(fault.location, []).append(fault)
-    described = _Describer(model, sorted(beside), _corrected(faults, model, at, beside))
-    findings = []
-    for location, group in by_location.items():
-        sentence = described.sentence(group)
-        if sentence:
-            place = document.place(location, key=group[0].kind == "extra_forbidden")
-            findings.append(Finding(place, f"{at_place(document.name, place)}: {sentence}{owner and f' ({owner})'}"))
-    return sorted(findings, key=lambda finding: finding.place)
+    told = _sentences(error, document, at, model=model, beside=beside)
+    return [
+        Finding(place, f"{at_place(document.name, place)}: {sentence}{owner and f' ({owner})'}")
+        for place, sentence in told
+    ]
+
+
+def option_faults(error: ValidationError, given: Mapping[str, Any], *, model: type[BaseModel]) -> list[str]:
+    """Return what is wrong with options that stand in no file, ``eps: got "wide", expected a number``, in the order given."""
+    places = {location: (1, column) for column, location in enumerate(_locations(given))}
+    document = Document("", given, places, places)
+    return [sentence for _, sentence in _sentences(error, document, (), model=model, noun="option")]
 
 
 def shown(value: Any) -> str:
@@ -141,15 +135,47 @@ def alternatives(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-class _Describer:
-    """Makes the sentences about one model's data."""
+def _sentences(
+    error: ValidationError,
+    document: Document,
+    at: Location,
+    *,
+    model: type[BaseModel],
+    beside: Iterable[str] = (),
+    noun: str = "key",
+) -> list[tuple[Place, str]]:
+    """Return what is wrong, and where, in the order of the document."""
+    faults = relevant(faults_of(error, document, at))
+    by_location: dict[Location, list[Fault]] = {}
+    for fault in faults:
+        by_location.setdefault(fault.location, []).append(fault)
+    describer = _Describer(model, sorted(beside), corrected_places(faults, model, at, beside), noun)
+    told = []
+    for location, group in by_location.items():
+        sentence = describer.sentence(group)
+        if sentence:
+            told.append((document.place(location, key=group[0].kind == "extra_forbidden"), sentence))
+    return sorted(told, key=lambda one: one[0])
 
-    def __init__(self, model: type[BaseModel], beside: Sequence[str], corrected: set[Location]) -> None:
+
+def _locations(data: object, at: Location = ()) -> Iterator[Location]:
+    """Yield where something stands in plain data, the whole first."""
+    yield at
+    parts = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list | tuple) else ()
+    for part, value in parts:
+        yield from _locations(value, (*at, part))
+
+
+class _Describer:
+    """Makes the sentences about one model's data; ``noun`` is what a key of them is called."""
+
+    def __init__(self, model: type[BaseModel], beside: Sequence[str], corrected: set[Location], noun: str) -> None:
         self.model = model
         self.beside = beside
         self.corrected = corrected
+        self.noun = noun
 
-    def sentence(self, group: Sequence[_Fault]) -> str | None:
+    def sentence(self, group: Sequence[Fault]) -> str | None:
         """Return what is wrong at one location; None where another line says it."""
         fault = group[0]
         *around, last = fault.location or ("",)
@@ -159,7 +185,7 @@ class _Describer:
         if fault.kind == "missing":
             if fault.location in self.corrected:
                 return None
-            return f'{inside}the key "{last}" is missing{self._wanted(fault.path)}'
+            return f'{inside}the {self.noun} "{last}" is missing{self._wanted(fault.path)}'
         here = f"{dotted(fault.location)}: " if fault.location else ""
         if fault.kind in {"value_error", "assertion_error"}:
             text = str(fault.context["error"])
@@ -168,35 +194,35 @@ class _Describer:
         return f"{here}got {shown(fault.given)}, expected {expected}{hint}"
 
     def _unknown(self, key: str, path: Location) -> str:
-        model = _model_at(self.model, path[:-1])
-        known = sorted([*_keys(model), *(self.beside if len(path) == 1 else ())])
-        expected = f"; expected {alternatives(known)}" if known else "; no key is expected here"
-        return f"unknown key {shown(key)}{did_you_mean(key, known) or expected}"
+        model = model_at(self.model, path[:-1])
+        known = sorted([*keys_of(model), *(self.beside if len(path) == 1 else ())])
+        expected = f"; expected {alternatives(known)}" if known else f"; no {self.noun} is expected here"
+        return f"unknown {self.noun} {shown(key)}{did_you_mean(key, known) or expected}"
 
     def _wanted(self, path: Location) -> str:
-        field = _field_at(self.model, path)
+        field = field_at(self.model, path)
         description = (field.description or "") if field else ""
         if not description:
             return ""
         begin = description[0] if description[1:2].isupper() else description[0].lower()
         return f"; expected {begin}{description[1:].removesuffix('.')}"
 
-    def _expected(self, group: Sequence[_Fault]) -> tuple[str, str]:
+    def _expected(self, group: Sequence[Fault]) -> tuple[str, str]:
         """Return what would have been right, of several kinds where there is a choice, and a hint."""
         given = group[0].given
-        literals = [option for fault in group for option in _options(fault)]
-        others = [self._kind(fault) for fault in group if not _options(fault)]
+        literals = [option for fault in group for option in allowed_values(fault)]
+        others = [self._kind(fault) for fault in group if not allowed_values(fault)]
         if "a number" in others:
             others = [kind for kind in others if kind != "a whole number"]
         hint = did_you_mean(given, literals) if isinstance(given, str) else ""
         if not hint and "a list" in others and isinstance(given, str | int | float) and not isinstance(given, bool):
             hint = f"; write [{given}]" if len(shown(given)) < LONGEST else ""
-        field = _field_at(self.model, group[0].path)
-        null = ["null"] if field is not None and field.default is not None and _is_nullable(field) else []
+        field = field_at(self.model, group[0].path)
+        null = ["null"] if field is not None and field.default is not None and is_nullable(field) else []
         return alternatives(list(dict.fromkeys([*literals, *others, *null]))), hint
 
-    def _kind(self, fault: _Fault) -> str:
-        if fault.kind == "float_type" and _takes_fractions(_field_at(self.model, fault.path)):
+    def _kind(self, fault: Fault) -> str:
+        if fault.kind in {"float_type", "float_parsing"} and takes_fractions(field_at(self.model, fault.path)):
             return "a number or a fraction such as 8/255"
         if fault.kind in _TYPES:
             return _TYPES[fault.kind]
@@ -210,101 +236,3 @@ class _Describer:
         if fault.kind == "string_pattern_mismatch":
             return f"text that fits the pattern {fault.context['pattern']}"
         return re.sub(r"^Input should (be|have) (a valid )?", "", fault.message)
-
-
-def _faults(error: ValidationError, document: Document, at: Location) -> list[_Fault]:
-    faults = []
-    for finding in error.errors(include_url=False):
-        path, context = finding["loc"], finding.get("ctx", {})
-        location = at
-        for part in path[:-1] if finding["type"] == "missing" else path:
-            # what the document does not know is pydantic's name for a branch of a union
-            location = (*location, part) if (*location, part) in document.values else location
-        cause = context.get("error")
-        if finding["type"] == "missing":
-            location = (*location, path[-1])
-        elif isinstance(cause, KeyFaultError):
-            location = (*location, cause.key)
-        # a fraction that is out of bounds is a number by now
-        given = document.value(location) if location in document.values else finding["input"]
-        faults.append(_Fault(finding["type"], path, location, given, context, finding["msg"]))
-    return faults
-
-
-def _relevant(faults: Sequence[_Fault]) -> list[_Fault]:
-    """Drop what is said of a whole by one branch of a union where another branch finds fault with a part of it."""
-    return [
-        fault
-        for fault in faults
-        if not any(
-            len(other.location) > len(fault.location)
-            and other.location[: len(fault.location)] == fault.location
-            and other.path[: len(fault.path) - 1] == fault.path[:-1]
-            for other in faults
-        )
-    ]
-
-
-def _corrected(faults: Iterable[_Fault], model: type[BaseModel], at: Location, beside: Iterable[str]) -> set[Location]:
-    """Return where misspelt keys would stand if they were spelt right: what is missing there is said already."""
-    corrected = set()
-    for fault in faults:
-        if fault.kind == "extra_forbidden":
-            known = [*_keys(_model_at(model, fault.path[:-1])), *(beside if fault.location[:-1] == at else ())]
-            near = did_you_mean(str(fault.location[-1]), known)
-            if near:
-                corrected.add((*fault.location[:-1], near.split('"')[1]))
-    return corrected
-
-
-def _options(fault: _Fault) -> list[str]:
-    """Return the values that a literal or an enumeration allows, as pydantic lists them."""
-    if fault.kind not in {"literal_error", "enum"}:
-        return []
-    found = _OPTION.findall(str(fault.context["expected"]))
-    return [quoted or bare for quoted, bare in found if quoted or bare != "or"]
-
-
-def _keys(model: type[BaseModel] | None) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
-
-
-def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the model of the mapping at a path; None where no model describes it."""
-    if not path:
-        return model
-    field = _field_at(model, path)
-    return _model_in(field.annotation) if field is not None else None
-
-
-def _field_at(model: type[BaseModel], path: Sequence[str | int]) -> FieldInfo | None:
-    """Return the field at a path, through lists and unions."""
-    current: type[BaseModel] | None = model
-    field = None
-    for part in path:
-        if isinstance(part, str) and current is not None and part in current.model_fields:
-            field = current.model_fields[part]
-            current = _model_in(field.annotation)
-    return field
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
-
-
-def _is_nullable(field: FieldInfo) -> bool:
-    return not field.is_required() and type(None) in get_args(field.annotation)
-
-
-def _takes_fractions(field: FieldInfo | None) -> bool:
-    from harness.contract import parse_fraction
-
-    def among(annotation: Any, metadata: Iterable[Any]) -> bool:
-        own = any(getattr(entry, "func", None) is parse_fraction for entry in metadata)
-        return own or any(among(part, getattr(part, "__metadata__", ())) for part in get_args(annotation))
-
-    return field is not None and among(field.annotation, field.metadata)

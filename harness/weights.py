@@ -49,11 +49,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor.detach() for name, tensor in state.items()}
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> None:
+def load_into(module: nn.Module, state: Mapping[str, Tensor], *, path: Path, new_head: bool = False) -> None:
     """Copy ``state`` into ``module``, converted to its dtypes; ``path`` is named in errors.
 
-    Raises ``DataError`` that lists each name that is missing, unexpected or of another shape; nothing is copied then.
-    Missing counts of batch-norm's batches are no mismatch: old checkpoints lack them, and inference ignores them.
+    With ``new_head`` a last linear layer of another number of classes keeps the weights that ``module`` has. Missing counts of
+    batch-norm's batches are no mismatch: old checkpoints lack them, and inference ignores them. Raises ``DataError`` that lists
+    each name that is missing, unexpected or of another shape; nothing is copied then.
     """
     own = dict(module.state_dict())
     # Reading dropped a prefix that all names share; a network may have been written with just that one itself.
@@ -66,9 +67,13 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> 
         for name in own
         if name in given and given[name].shape != own[name].shape
     ]
+    other_head = _other_head(module, given) if reshaped and not missing + unexpected else {}
+    fits_but_head = len(reshaped) == len(other_head)
+    if new_head and fits_but_head:
+        reshaped, given = [], {name: tensor for name, tensor in given.items() if name not in other_head}
     lines = [*_listed("missing", missing), *_listed("unexpected", unexpected), *_listed("shape", reshaped)]
     if lines:
-        hint = "check the number of classes and the width" if reshaped else "check that the architecture is the file's"
+        hint = _hint(reshaped=bool(reshaped), fits_but_head=fits_but_head)
         raise DataError("\n".join([f'weights "{path}" do not fit the network {type(module).__name__}; {hint}', *lines]))
     module.load_state_dict(given, strict=False)
 
@@ -124,6 +129,34 @@ def build_from_factory(target: str, *, folder: Path, num_classes: int) -> nn.Mod
     if not isinstance(network, nn.Module):
         raise PluginError(f'factory "{target}": expected it to return a torch.nn.Module, got {type(network).__name__}')
     return network
+
+
+def _other_head(module: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what ``given`` holds of the last linear layer where that is for another number of classes."""
+    from torch import nn
+
+    heads = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    if not heads:
+        return {}
+    name, head = heads[-1]
+    start = f"{name}." if name else ""
+    parts = {f"{start}{part}": tensor for part, tensor in head.state_dict().items()}
+    # Only the first dimension counts the classes.
+    return {part: given[part] for part, own in parts.items() if _differ_in_rows(given[part], own)}
+
+
+def _differ_in_rows(given: Tensor, own: Tensor) -> bool:
+    return given.ndim == own.ndim and given.shape[1:] == own.shape[1:] and given.shape[:1] != own.shape[:1]
+
+
+def _hint(*, reshaped: bool, fits_but_head: bool) -> str:
+    if not reshaped:
+        return "check that the architecture is the file's"
+    if fits_but_head:
+        return (
+            'only its head is for other classes: "trained: false" takes the rest, gives it a new head and fine-tunes it'
+        )
+    return "check the number of classes and the width"
 
 
 def _check_is_file(path: Path) -> None:

@@ -9,7 +9,7 @@ from broken_yaml import BROKEN_YAML, spec
 KEYS = [
     spec(
         "an unknown key",
-        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_passes, baseline, controls, correctors, dataset, description, evaluate, models, name, quantization, seeds or validation',
+        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_passes, baseline, controls, correctors, dataset, description, evaluate, figures, models, name, quantization, search, seeds, validation or variants',
         widgets="widgets: 3",
     ),
     spec("a misspelt key", '7:1: unknown key "contrls"; did you mean "controls"?', controls="contrls: none"),
@@ -20,7 +20,7 @@ KEYS = [
     ),
     spec(
         "a required key missing",
-        '1:1: the key "adapters" is missing; expected a list of adapters: names, or mappings',
+        '1:1: the key "adapters" is missing; expected a list of adapters: names, or mappings; an empty one where figures alone are wanted',
         adapters="",
     ),
     spec(
@@ -35,7 +35,7 @@ KEYS = [
         '1:1: the key "dataset" is missing; expected a card\'s name, or a mapping',
         '1:1: the key "models" is missing; expected a list of classifiers: cards\' names, or mappings',
         '1:1: the key "correctors" is missing; expected a list of correctors: presets\' names, or mappings',
-        '1:1: the key "adapters" is missing; expected a list of adapters: names, or mappings',
+        '1:1: the key "adapters" is missing; expected a list of adapters: names, or mappings; an empty one where figures alone are wanted',
         dataset="",
         models="",
         seeds="",
@@ -347,7 +347,11 @@ RANGES = [
     spec(
         "no correctors", "5:13: correctors: got an empty list, expected at least 1 entry", correctors="correctors: []"
     ),
-    spec("no adapters", "6:11: adapters: got an empty list, expected at least 1 entry", adapters="adapters: []"),
+    spec(
+        "no adapters",
+        "6:11: adapters: got an empty list, expected at least 1 entry, or figures to draw",
+        adapters="adapters: []",
+    ),
     spec("no seeds", "4:8: seeds: got an empty list, expected at least 1 entry", seeds="seeds: []"),
     spec("a seed twice", "4:8: seeds: 3 stands twice; keep one of them", seeds="seeds: [3, 1, 3]"),
     spec("a negative seed", "4:12: seeds[1]: got -1, expected a number of at least 0", seeds="seeds: [1, -1]"),
@@ -853,7 +857,7 @@ PLUGINS = [
     ),
     spec(
         "an unknown option of a data set",
-        '2:25: dataset: unknown key "year"; expected name or normalization (data set plugin "digits")',
+        '2:25: dataset: unknown key "year"; expected name, normalization, test_samples or train_samples (data set plugin "digits")',
         dataset="dataset: {card: digits, year: 1998}",
     ),
     spec(
@@ -996,7 +1000,7 @@ SEVERAL_AT_ONCE = [
         '3:9: models: got "small-cnn", expected a list; write [small-cnn]',
         "4:9: seeds[0]: got -1, expected a number of at least 0",
         "5:14: correctors[0]: the key preset or attack is missing",
-        "6:11: adapters: got an empty list, expected at least 1 entry",
+        "6:11: adapters: got an empty list, expected at least 1 entry, or figures to draw",
         "7:16: baseline.lr: got 0, expected a number greater than 0",
         '7:19: baseline: unknown key "epoch"; did you mean "epochs"?',
         '8:26: adaptation.batch_norm: got "on", expected joint, separate, frozen or target-only',

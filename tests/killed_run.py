@@ -44,8 +44,8 @@ def die_before_renaming(method, parent):
     setattr(Path, method, dying)
 
 
-def run_until_killed(spec, results, point):
-    """Run ``spec`` until ``point``."""
+def run_until_killed(spec, results, point, after=2):
+    """Run ``spec`` until ``point``: for a kind of stage, until it has told ``after`` times how far it is."""
     watcher = Witness()
     if point == "writing a record":
         die_before_renaming("replace", "records")
@@ -56,5 +56,5 @@ def run_until_killed(spec, results, point):
     elif point == "between stages":
         watcher = Killer("split", after="finished")
     else:
-        watcher = Killer(point, after=2)
+        watcher = Killer(point, after=after)
     run_spec(spec, results, watcher=watcher)

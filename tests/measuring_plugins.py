@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from harness.api import Evaluation, Evaluator, FractionalFloat, NoOptions, Options, Quantizer, hookimpl
+from harness.api import Evaluation, Evaluator, FractionalFloat, NoOptions, Options, Part, Quantizer, hookimpl
 
 
 @hookimpl
 def harness_evaluators():
-    names = ("Darkened", "Confidence", "Escaping", "Wordy", "Training", "Sometimes")
+    names = ("Darkened", "Confidence", "Escaping", "Wordy", "Training", "Sometimes", "Stepwise")
     return {name.lower(): f"measuring_plugins:{name}" for name in names}
 
 
@@ -117,3 +117,21 @@ class Careless(Evaluator[NoOptions]):
     def evaluate(self, classifier, images, labels):
         labels.zero_()
         return Evaluation(perturbed=torch.zeros_like(images))
+
+
+class Stepwise(Evaluator[NoOptions]):
+    """Noise in three parts, each louder, then two checks: darkening by a fifth, and by nothing."""
+
+    loudness: ClassVar = {"whisper": 0.1, "voice": 0.3, "shout": 0.5, "dusk": 0.2, "noon": 0.0}
+
+    def parts(self):
+        return tuple(Part(name, check=name in {"dusk", "noon"}) for name in self.loudness)
+
+    def evaluate(self, classifier, images, labels):
+        loudness = self.loudness[self.part.name]
+        change = -loudness if self.part.check else loudness * (2 * self.random.uniform(images.shape[1:]) - 1)
+        perturbed = (images + change).clamp(0, 1)
+        return Evaluation(perturbed=perturbed, figures={"loudness": loudness}, counts={self.part.name: len(images)})
+
+    def remarks(self, findings):
+        return (f"{findings.samples} samples, {findings.clean} right, {dict(findings.held)}, {dict(findings.counts)}",)

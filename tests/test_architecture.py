@@ -21,7 +21,7 @@ REGISTRY = ROOT / "registry" / "harness_registry"
 
 MODULE_LINES = 350  # about 300 is the guide
 FUNCTION_LINES = 45
-HEAVY = ("torch", "torchvision", "sklearn", "scipy", "foolbox")
+HEAVY = ("torch", "torchvision", "sklearn", "scipy", "foolbox", "matplotlib", "captum")
 COMPUTING = ("harness.engine.", "harness.stages.", "harness.executors.inline", "harness.executors.working")
 """Modules that compute: imported by workers, and by nothing that lists, validates or plans."""
 NAMED = ("harness.stages.jobs", "harness.stages.stage", "harness.engine.norms", "harness.engine.gradients")

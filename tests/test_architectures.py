@@ -1,8 +1,11 @@
 """The first-party architectures against the papers' figures, hand computations and torchvision's own numbers."""
 
 import hashlib
+import socket
+import urllib.request
 from importlib import import_module
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from torch import nn
 
 from harness.api import DataError, InputShape
 from harness.engine.torchvision_compat import import_torchvision
-from harness_classifiers import harness_classifiers
+from harness_classifiers import harness_classifiers, torchvision_nets
 from harness_classifiers.residual import PaddedShortcut, ResidualBlock
 
 CARDS = Path(import_module("harness_registry").__file__ or "").parent / "models"
@@ -220,30 +223,85 @@ def test_imagenet_weights_are_fetched_once_and_fill_all_but_the_head(tmp_path, h
     assert torch.equal(build("resnet18").conv1.weight, original.conv1.weight)
 
 
-def test_imagenet_weights_out_of_reach_name_the_file_the_url_and_the_folder(tmp_path, hub, monkeypatch):
+def refusal(name="resnet18"):
+    with pytest.raises(DataError) as caught:
+        build(name)
+    assert caught.value.exit_code == 4
+    return str(caught.value)
+
+
+def next_step(hub, url, name="resnet18-01234567.pth"):
+    return (
+        f'fetch {url} (sha256 {name[-12:-4]}…, 44.7 MB) where there is a network and put it at "{hub / name}", or set TORCH_HOME '
+        f'to a folder that has it as hub/checkpoints/{name}; without it, "weights: FILE" with "trained: false" starts from a file '
+        'of yours, "pretrained: null" from random weights'
+    )
+
+
+def test_imagenet_weights_out_of_reach_say_what_to_fetch_where_to_put_it_and_what_else_there_is(
+    tmp_path, hub, monkeypatch
+):
     url = (tmp_path / "absent" / "resnet18-01234567.pth").as_uri()
     serve("resnet18", url, monkeypatch)
-    with pytest.raises(DataError) as caught:
-        build("resnet18")
-    message = str(caught.value)
-    assert message.startswith(f'ImageNet weights "resnet18-01234567.pth": not in "{hub}", and the download from {url} ')
-    assert message.endswith(
-        "download the file elsewhere and put it into that folder, or set TORCH_HOME to a folder that has it in "
-        'hub/checkpoints; "pretrained: null" starts from random weights instead'
+    assert refusal() == (
+        "ImageNet weights of resnet18: not on this machine, and the download failed (No such file or directory); "
+        + next_step(hub, url)
     )
-    assert caught.value.exit_code == 4
+
+
+def test_the_real_weights_are_named_by_torchvisions_address_and_checksum(hub, monkeypatch):
+    asked = []
+
+    def refuse(url, path, hash_prefix, progress):
+        asked.append((url, path, hash_prefix))
+        raise URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    url, name = "https://download.pytorch.org/models/resnet18-f37072fd.pth", "resnet18-f37072fd.pth"
+    assert refusal() == (
+        "ImageNet weights of resnet18: not on this machine, and the download failed (Connection refused); "
+        + next_step(hub, url, name)
+    )
+    assert asked == [(url, str(hub / name), "f37072fd")]
+
+
+def test_a_network_that_never_answers_is_given_up(hub, monkeypatch):
+    before = socket.getdefaulttimeout()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        serve("resnet18", f"http://127.0.0.1:{silent.getsockname()[1]}/resnet18-01234567.pth", monkeypatch)
+        monkeypatch.setattr(torchvision_nets, "_PATIENCE_SECONDS", 0.05)
+        # urllib keeps what it once read of the proxies
+        monkeypatch.setattr(urllib.request, "_opener", urllib.request.build_opener(urllib.request.ProxyHandler({})))
+        assert "and the download failed (timed out); fetch http://127.0.0.1:" in refusal()
+    assert socket.getdefaulttimeout() == before
+
+
+def test_a_torch_home_that_cannot_be_written_is_told_from_a_network_that_is_down(tmp_path, hub, monkeypatch):
+    hub.parents[1].write_text("a file where the folder should be")
+    serve("resnet18", "file:///absent/resnet18-01234567.pth", monkeypatch)
+    said = refusal()
+    assert said.startswith("ImageNet weights of resnet18: ")
+    assert f'"{hub}" cannot be written (Not a directory); make it writable, or fetch file:///absent' in said
+
+
+def test_weights_that_cannot_be_read_are_told_from_missing_ones(hub, monkeypatch):
+    serve("resnet18", "file:///absent/resnet18-01234567.pth", monkeypatch)
+    path = hub / "resnet18-01234567.pth"
+    path.mkdir(parents=True)
+    assert f'"{path}" cannot be read (Is a directory); make it readable, or fetch file:///absent' in refusal()
 
 
 def test_a_damaged_copy_of_imagenet_weights_is_refused_by_its_checksum(hub, monkeypatch):
-    serve("resnet18", "file:///absent/resnet18-01234567.pth", monkeypatch)
+    url = "file:///absent/resnet18-01234567.pth"
+    serve("resnet18", url, monkeypatch)
     hub.mkdir(parents=True)
     (hub / "resnet18-01234567.pth").write_bytes(b"cut short")
     digest = hashlib.sha256(b"cut short").hexdigest()
-    with pytest.raises(DataError) as caught:
-        build("resnet18")
-    assert str(caught.value) == (
-        f'"{hub / "resnet18-01234567.pth"}": expected ImageNet weights with a sha256 that starts with 01234567, got '
-        f"{digest[:8]}: the file is damaged; delete it and fetch it again from file:///absent/resnet18-01234567.pth"
+    assert refusal() == (
+        f'ImageNet weights of resnet18: "{hub / "resnet18-01234567.pth"}": expected a sha256 that starts with 01234567, got '
+        f"{digest[:8]} (0.0 MB): the file is cut short or another one; delete it, then run again or {next_step(hub, url)}"
     )
 
 

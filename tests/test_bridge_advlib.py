@@ -1,6 +1,5 @@
 import ast
 import inspect
-import json
 import subprocess
 import sys
 import warnings
@@ -10,12 +9,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).with_name("conformance")))
-
+from bridge_toys import CLASSES, Bench, Toy, smooth_net, view_of
 from cases_advlib import CASES
-from casing import Case
+from torch import nn
 from toys import Threshold, pixel_classifier, random_images
 
 from harness.api import PluginError
@@ -30,7 +26,6 @@ from harness.testing import run_checks
 from harness_advlib import attacks as bridge
 from harness_advlib import harness_attacks, library
 from harness_advlib.describe import LEFT_OUT, describe
-from harness_advlib.fitting import fitted
 from harness_advlib.library import LooseVersion, function, import_attacks
 from harness_advlib.names import our_name
 from harness_advlib.offered import DISTANCES_LEFT_OUT, OFFERS
@@ -40,8 +35,8 @@ torch.set_num_threads(1)
 
 advlib = import_attacks()
 BRIDGE = bridge.BRIDGE
-ENTRIES = {entry.name: entry for entry in BRIDGE.table.attacks}
-COUNT, SHAPE, CLASSES = 6, (3, 12, 12), 5
+COUNT, SIDE = 6, 12
+SHAPE = (3, SIDE, SIDE)
 INFINITY = float("inf")
 MANAGER = Manager.discover()
 FEW = {"steps": 5, "binary_search_steps": 3, "df_steps": 5}
@@ -73,34 +68,11 @@ PATIENT = {
 }
 
 
-def net(seed=0, gain=6.0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 36, CLASSES)
-        )
-        with torch.no_grad():
-            made[3].weight.mul_(gain)
-            made[3].bias.sub_(made((torch.rand(512, *SHAPE) - 0.5) / 0.25).mean(0))
-    return pixel_classifier(made, classes=CLASSES, mean=0.5, std=0.25).eval().requires_grad_(False)
-
-
-NETWORK = net()
-IMAGES = random_images(COUNT, seed=3, shape=SHAPE)
-PREDICTED, SECOND = NETWORK(IMAGES).topk(2, 1).indices.unbind(1)
-TOWARD = LabelCriterion(SECOND, targeted=True, goal=SECOND)
-AWAY = attack_criterion(PREDICTED)
-
-
-def made(name, **options):
-    attack = getattr(bridge, ENTRIES[name].attribute)
-    return attack(attack.options_type(**{**CASES.get(name, Case()).options, **options}))
-
-
-def ran(name, criterion, *, seed=5, network=NETWORK, images=IMAGES, observer=None, **options):
-    view = ObservedClassifier(network, observer or Observer())
-    with isolated_generators(seed):
-        return made(name, **options).run(view, images, criterion)
+TOY = Toy.of(SIDE, COUNT)
+NETWORK, IMAGES, PREDICTED, SECOND = TOY.network, TOY.images, TOY.predicted, TOY.second
+TOWARD, AWAY = TOY.toward, TOY.away
+BENCH = Bench(bridge, CASES, TOY)
+ENTRIES, made, ran = BENCH.entries, BENCH.made, BENCH.ran
 
 
 def directly(target, criterion, *, seed=5, network=NETWORK, images=IMAGES, **arguments):
@@ -120,8 +92,7 @@ def same(found, expected):
 
 
 def test_the_table_is_what_the_installed_library_describes():
-    text = BRIDGE.table_path.read_text(encoding="utf-8")
-    assert text == json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
+    assert BRIDGE.table_path.read_text(encoding="utf-8") == describe().text
 
 
 def test_every_attack_that_the_library_exports_is_offered_or_left_out_with_a_reason():
@@ -352,7 +323,7 @@ def test_minimal_apgd_goes_up_to_twice_the_eps_that_it_is_given():
 
 def spent(name, row, by):
     """The norm spent on an image as near to its second label as ``by`` of the way brings it, and whether to any avail."""
-    entry, network, image = ENTRIES[name], net(), IMAGES[row : row + 1]
+    entry, network, image = ENTRIES[name], smooth_net(SIDE), IMAGES[row : row + 1]
     with torch.no_grad():
         logits = network(image)[0]
         network.net[3].bias[SECOND[row]] += by * (logits[PREDICTED[row]] - logits[SECOND[row]])
@@ -569,33 +540,15 @@ def test_no_global_state_is_left_behind(name, capsys):
 # What is made to fit
 
 
-def test_rounding_beyond_eps_is_scaled_down_and_a_real_violation_is_left():
-    images = torch.full((2, *SHAPE), 0.5)
-    beyond = torch.stack([images[0] + 0.1 * 1.015, images[1] + 0.1 * 1.03])
-    found = fitted(beyond, images, bounds=(0.0, 1.0), eps=0.1, norm="linf")
-    assert float((found[0] - images[0]).abs().max()) <= 0.1 + 1e-7
-    assert torch.equal(found[1], beyond[1])
-
-
-def test_pixels_beyond_the_bounds_by_rounding_are_brought_back_and_others_are_left():
-    images = torch.full((2, *SHAPE), 0.5)
-    beyond = torch.stack([images[0] + 0.5008, images[1] - 0.502])
-    found = fitted(beyond, images, bounds=(0.0, 1.0), eps=None, norm="l2")
-    assert torch.equal(found[0], torch.ones(SHAPE))
-    assert torch.equal(found[1], beyond[1])
-
-
-@pytest.mark.parametrize("eps", [None, 0.1])
-def test_what_is_not_finite_is_left_and_the_guard_says_so(eps, monkeypatch):
-    broken = IMAGES.clone()
-    broken[1, 0, 0, 0] = torch.nan
-    found = fitted(broken, IMAGES, bounds=(0.0, 1.0), eps=eps, norm="linf")
-    assert found[1, 0, 0, 0].isnan()
-    assert torch.equal(found[0], IMAGES[0])
-    attack = made("deepfool-l2")
-    monkeypatch.setattr(type(attack), "_call", lambda *_: broken)
+def test_rounding_is_taken_back_and_real_violations_are_left_for_the_guard(monkeypatch):
+    attack, images = made("pgd-linf", eps=0.1), torch.full((4, *SHAPE), 0.5)
+    moves = torch.tensor([0.1 * 1.015, 0.1 * 1.03, 0.5008, torch.nan]).reshape(4, 1, 1, 1)
+    monkeypatch.setattr(type(attack), "_call", lambda *_: images + moves)
+    found = attack.run(view_of(NETWORK), images, attack_criterion(torch.zeros(4, dtype=torch.int64)))
+    expected = [0.1, 0.1 * 1.03, 0.5, pytest.approx(torch.nan, nan_ok=True)]
+    assert (found - images).amax((1, 2, 3)).tolist() == pytest.approx(expected, abs=1e-6, nan_ok=True)
     with pytest.raises(ContractError, match="returned pixels that are not finite"):
-        Attacker(attack, NETWORK, name="deepfool-l2", seed=1).attack_batch(IMAGES, PREDICTED, torch.arange(COUNT))
+        Attacker(attack, NETWORK, name="pgd-linf", seed=1).attack_batch(images, PREDICTED[:4], torch.arange(4))
 
 
 @pytest.mark.parametrize("name", sorted(name for name, entry in ENTRIES.items() if entry.norm == "linf"))

@@ -1,10 +1,9 @@
-"""AutoAttack's parts and AutoAttack itself against pyautoattack called directly, and what the bridge shields from."""
+"""AutoAttack's parts as attacks, against pyautoattack called directly, and what the bridge shields from."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import json
 import sys
 from functools import cache
 from importlib import import_module
@@ -14,20 +13,16 @@ from typing import get_args
 import pyautoattack
 import pytest
 import torch
-from pyautoattack import AutoAttack, checks
+from bridge_toys import Bench, toward, view_of
+from cases_autoattack import CASES
 from pyautoattack.autoattack import AttackName
 from torch import nn
-
-sys.path.append(str(Path(__file__).with_name("conformance")))
-
-from cases_autoattack import CASES
 from toys import conv_classifier, pixel_classifier, random_images
 
 import harness_autoattack
-from harness.api import PluginError
-from harness.criteria import LabelCriterion, attack_criterion
+from harness.api import DEFAULT_EPS, PluginError
+from harness.criteria import attack_criterion
 from harness.engine.attacking import Attacker
-from harness.engine.evaluating import EvaluatorRun
 from harness.engine.folding import attack_ready
 from harness.engine.norms import per_sample_norm
 from harness.engine.observing import ObservedClassifier, Observer
@@ -37,24 +32,15 @@ from harness.testing import run_checks
 from harness_autoattack import attacks
 from harness_autoattack.describe import LEFT_OUT, describe
 from harness_autoattack.driving import within
-from harness_autoattack.evaluator import VERSIONS, AutoAttackEvaluator, AutoAttackOptions
 from harness_autoattack.views import WantedView
-from harness_autoattack.vocabulary import DEFAULT_EPS, NORM_NAMES, NOT_OPTIONS
+from harness_autoattack.vocabulary import NORM_NAMES, NOT_OPTIONS
 
-ENTRIES = {entry.name: entry for entry in attacks.BRIDGE.table.attacks}
+BENCH = Bench(attacks, CASES)
+ENTRIES, make = BENCH.entries, BENCH.made
 NAMES = sorted(ENTRIES)
 MANAGER = Manager.discover()
 TARGETED = [name for name in NAMES if ENTRIES[name].targeted]
 SAMPLES = 8
-
-
-def make(name, **options):
-    loaded = getattr(attacks, ENTRIES[name].attribute)
-    return loaded(loaded.options_type(**{**CASES[name].options, **options}))
-
-
-def view_of(network):
-    return ObservedClassifier(attack_ready(network), Observer())
 
 
 @cache
@@ -72,14 +58,6 @@ def predicted(network, given=None):
         return network(images() if given is None else given).argmax(1)
 
 
-def fleeing(labels):
-    return attack_criterion(labels)
-
-
-def toward(labels):
-    return LabelCriterion(labels, targeted=True, goal=labels)
-
-
 def second_best(network):
     with torch.no_grad():
         return network(images()).argsort(1, descending=True)[:, 1]
@@ -87,7 +65,9 @@ def second_best(network):
 
 def run(name, criterion, *, network=None, seed=7, given=None, **options):
     torch.manual_seed(seed)
-    return make(name, **options).run(view_of(network or toy()), images() if given is None else given, criterion)
+    return make(name, **options).run(
+        view_of(attack_ready(network or toy())), images() if given is None else given, criterion
+    )
 
 
 def library_class(name):
@@ -146,7 +126,7 @@ class Remembering(Plain):
 
 
 def test_the_committed_table_is_what_the_installed_library_offers():
-    assert json.loads(attacks.BRIDGE.table_path.read_text()) == describe()
+    assert attacks.BRIDGE.table == describe()
 
 
 def test_every_attack_of_the_librarys_evaluation_is_offered_once_in_each_norm():
@@ -204,14 +184,14 @@ def test_it_takes_gradients_only_where_it_says_so(name):
     observer = Observer()
     labels = predicted(toy())
     torch.manual_seed(0)
-    make(name).run(ObservedClassifier(attack_ready(toy()), observer), images(), fleeing(labels))
+    make(name).run(ObservedClassifier(attack_ready(toy()), observer), images(), attack_criterion(labels))
     assert (observer.passes.backward > 0) == ENTRIES[name].gradients
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_flees_labels(name):
     labels = predicted(toy())
-    assert (predicted(toy(), run(name, fleeing(labels))) != labels).float().mean() >= 0.5
+    assert (predicted(toy(), run(name, attack_criterion(labels))) != labels).float().mean() >= 0.5
 
 
 @pytest.mark.parametrize("name", TARGETED)
@@ -244,7 +224,7 @@ def test_fab_starts_at_random_from_the_second_time_on_as_its_remark_says(name, s
         torch.manual_seed(seed)
         # Nothing lies within so small an eps: every start is made.
         attack = make(name, eps=1e-6, n_iter=2, n_restarts=starts)
-        attack.run(network, images(), fleeing(predicted(network)))
+        attack.run(network, images(), attack_criterion(predicted(network)))
         queried.append(torch.cat(network.queried))
     assert torch.equal(*queried) == (starts == 1)
     assert "n_restarts above 1 it is stochastic" in ENTRIES[name].remark
@@ -254,7 +234,7 @@ def test_fab_starts_at_random_from_the_second_time_on_as_its_remark_says(name, s
 def test_twice_the_eps_is_spent_only_by_a_fixed_budget(name):
     labels, norm = predicted(toy()), ENTRIES[name].norm
     eps = CASES[name].options["eps"]
-    norms = [per_sample_norm(run(name, fleeing(labels), eps=each) - images(), norm) for each in (eps, 2 * eps)]
+    norms = [per_sample_norm(run(name, attack_criterion(labels), eps=each) - images(), norm) for each in (eps, 2 * eps)]
     both = (norms[0] > 0) & (norms[1] > 0)
     grown = float((norms[1][both] / norms[0][both]).mean())
     assert (grown > 1.2) == (ENTRIES[name].budget == "fixed")
@@ -266,7 +246,7 @@ def test_twice_the_eps_is_spent_only_by_a_fixed_budget(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_fleeing_gives_what_the_library_gives_for_the_same_seed(name):
     labels = predicted(toy())
-    ours = run(name, fleeing(labels))
+    ours = run(name, attack_criterion(labels))
     with torch.no_grad():
         theirs = library_attack(name, toy(), seed=drawn_seed()).perturb(images(), labels)
     # The library's l1 balls are a little too large.
@@ -343,7 +323,7 @@ def test_the_wanted_view_puts_the_likeliest_other_label_first_and_the_wanted_one
 def test_a_sample_that_has_reached_its_objective_is_left_as_it_is(name):
     labels = predicted(toy()).clone()
     labels[2] = (labels[2] + 1) % 5
-    perturbed = run(name, fleeing(labels))
+    perturbed = run(name, attack_criterion(labels))
     assert torch.equal(perturbed[2], images()[2])
     assert not torch.equal(perturbed, images())
 
@@ -351,9 +331,9 @@ def test_a_sample_that_has_reached_its_objective_is_left_as_it_is(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_of_one_and_one_with_nothing_to_do_come_back(name):
     one, label = images()[:1], predicted(toy())[:1]
-    assert run(name, fleeing(label), given=one).shape == one.shape
+    assert run(name, attack_criterion(label), given=one).shape == one.shape
     observer = Observer()
-    still = make(name).run(ObservedClassifier(attack_ready(toy()), observer), one, fleeing((label + 1) % 5))
+    still = make(name).run(ObservedClassifier(attack_ready(toy()), observer), one, attack_criterion((label + 1) % 5))
     assert torch.equal(still, one)
     assert observer.passes.total == 1
 
@@ -397,8 +377,8 @@ def test_other_bounds_are_the_same_attack_on_another_scale(part):
     labels = predicted(toy())
     torch.manual_seed(7)
     attack = make(f"{part}-linf", eps=0.4)
-    stretched = attack.run(Stretched(toy().net, 5), images() * 4 - 1, fleeing(labels))
-    ours = run(f"{part}-linf", fleeing(labels), eps=0.1)
+    stretched = attack.run(Stretched(toy().net, 5), images() * 4 - 1, attack_criterion(labels))
+    ours = run(f"{part}-linf", attack_criterion(labels), eps=0.1)
     assert torch.allclose((stretched + 1) / 4, ours, atol=1e-4)
 
 
@@ -418,7 +398,7 @@ def test_too_few_classes_for_a_loss_are_told_where_the_library_crashes(name, cla
     with pytest.raises(IndexError), torch.no_grad():
         library_attack(name, network, seed=0).perturb(images(), labels)
     with pytest.raises(PluginError) as told:
-        run(name, fleeing(labels), network=network)
+        run(name, attack_criterion(labels), network=network)
     assert str(told.value) == (
         f"{name} compares {fewest} logits and the classifier has {classes} classes; expected at least {fewest}: use {instead}"
     )
@@ -437,7 +417,7 @@ def test_few_classes_work_wherever_the_loss_has_a_value(part, classes):
     name = f"{part}-linf"
     network = toy(classes)
     labels = predicted(network)
-    assert (predicted(network, run(name, fleeing(labels), network=network)) != labels).any()
+    assert (predicted(network, run(name, attack_criterion(labels), network=network)) != labels).any()
 
 
 @pytest.mark.parametrize("name", ["apgd-t-linf", "fab-t-linf"])
@@ -447,7 +427,7 @@ def test_more_target_classes_than_there_are_crash_the_library_and_not_the_bridge
     tiny = {"eps": 1e-6, "n_iter": 1, "n_target_classes": 9}
     with pytest.raises(IndexError), torch.no_grad():
         library_attack(name, toy(), seed=0, **tiny).perturb(images(), labels)
-    assert run(name, fleeing(labels), **tiny).shape == images().shape
+    assert run(name, attack_criterion(labels), **tiny).shape == images().shape
 
 
 @pytest.mark.parametrize("side", [4, 14])
@@ -460,21 +440,21 @@ def test_square_refuses_images_that_its_tiles_do_not_fit(norm, side):
     with pytest.raises((RuntimeError, ZeroDivisionError)):
         library.perturb(given, labels)
     with pytest.raises(PluginError) as told:
-        make(f"square-{norm}").run(classifier, given, fleeing(labels))
+        make(f"square-{norm}").run(classifier, given, attack_criterion(labels))
     assert str(told.value) == (
         f"square-{norm} in {norm} cannot tile images of {side} × {side} pixels; expected sides that fifths of the height "
         "fit into: use square-linf, or another attack"
     )
-    assert make("square-linf").run(classifier, given, fleeing(labels)).shape == given.shape
+    assert make("square-linf").run(classifier, given, attack_criterion(labels)).shape == given.shape
 
 
 def test_three_radii_need_two_steps():
     with pytest.raises(PluginError) as told:
-        run("apgd-ce-l1", fleeing(predicted(toy())), use_largereps=True, n_iter=1)
+        run("apgd-ce-l1", attack_criterion(predicted(toy())), use_largereps=True, n_iter=1)
     assert str(told.value) == (
         "apgd-ce-l1 got use_largereps with n_iter 1; expected at least 2: raise n_iter or leave use_largereps out"
     )
-    assert run("apgd-ce-l1", fleeing(predicted(toy())), use_largereps=True, n_iter=2).shape == images().shape
+    assert run("apgd-ce-l1", attack_criterion(predicted(toy())), use_largereps=True, n_iter=2).shape == images().shape
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -486,7 +466,7 @@ def test_a_double_precision_classifier_gets_what_it_takes(name):
     labels = predicted(network, given)
     labels[2] = (labels[2] + 1) % 5
     torch.manual_seed(0)
-    perturbed = make(name).run(network, given, fleeing(labels))
+    perturbed = make(name).run(network, given, attack_criterion(labels))
     assert perturbed.dtype == torch.float64
     assert torch.equal(perturbed[2], given[2])
     assert (predicted(network, perturbed) != labels).sum() > 1
@@ -502,7 +482,7 @@ def test_the_library_crashes_on_a_double_precision_classifier():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_global_generators_move_on_by_one_draw(name):
     labels = predicted(toy())
-    run(name, fleeing(labels))
+    run(name, attack_criterion(labels))
     after = torch.random.get_rng_state()
     drawn_seed()
     assert torch.equal(after, torch.random.get_rng_state())
@@ -525,7 +505,7 @@ def test_a_classifier_in_train_mode_is_refused(part):
     network.net[1].train()
     before = network.net[1].running_mean.clone()
     with pytest.raises(PluginError) as told:
-        make(f"{part}-linf").run(network, images(), fleeing(torch.zeros(SAMPLES, dtype=torch.long)))
+        make(f"{part}-linf").run(network, images(), attack_criterion(torch.zeros(SAMPLES, dtype=torch.long)))
     assert str(told.value) == (
         "AutoAttack got a classifier in train mode (net.1), which answers differently in another batch; "
         "expected eval mode: call its eval() first"
@@ -540,7 +520,7 @@ def test_square_writes_into_a_copy_of_the_logits():
     with torch.no_grad():
         library.margin_and_loss(images(), labels)
     assert torch.isinf(network.answers.pop()).any()
-    make("square-linf", eps=1e-6, n_queries=1).run(network, images(), fleeing(labels))
+    make("square-linf", eps=1e-6, n_queries=1).run(network, images(), attack_criterion(labels))
     assert torch.isfinite(torch.cat(network.answers)).all()
 
 
@@ -548,7 +528,9 @@ def test_square_writes_into_a_copy_of_the_logits():
 def test_channels_last_images_work(name):
     labels = predicted(toy())
     given = images().to(memory_format=torch.channels_last)
-    assert torch.allclose(run(name, fleeing(labels), given=given), run(name, fleeing(labels)), atol=1e-5)
+    assert torch.allclose(
+        run(name, attack_criterion(labels), given=given), run(name, attack_criterion(labels)), atol=1e-5
+    )
 
 
 def test_the_library_crashes_on_channels_last_images():
@@ -560,10 +542,10 @@ def test_the_library_crashes_on_channels_last_images():
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_printed_and_nothing_is_left_behind(name, capfd, caplog):
     network, labels = toy(), predicted(toy())
-    twin = view_of(network)
+    twin = view_of(attack_ready(network))
     given = images().clone()
     traced = sys.gettrace()
-    perturbed = make(name).run(twin, given, fleeing(labels))
+    perturbed = make(name).run(twin, given, attack_criterion(labels))
     assert torch.equal(given, images())
     assert not perturbed.requires_grad
     assert all(parameter.grad is None for parameter in twin.parameters())
@@ -605,267 +587,3 @@ def test_the_guard_tells_of_an_attack_that_leaves_the_pixels_range(part, monkeyp
     attacker = Attacker(make(name), toy(), name=name, seed=1)
     with pytest.raises(ContractError, match=r"returned pixels in .* expected them in \[0, 1\]"):
         attacker.attack_batch(images(), predicted(toy()), torch.arange(SAMPLES))
-
-
-# ---- the evaluator
-
-
-class Streams:
-    """The stream of a harness, cut short: every draw is the same."""
-
-    def uniform(self, shape):
-        return torch.full((SAMPLES, *shape), 0.25)
-
-
-SEED = 2**22
-"""What the evaluator makes of a draw of one quarter."""
-
-
-@cache
-def linear(classes=10, seed=0, gain=1.0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = nn.Sequential(nn.Flatten(), nn.Linear(108, 16), nn.Tanh(), nn.Linear(16, classes))
-        with torch.no_grad():
-            net[3].weight.mul_(gain)
-            net[3].bias.sub_(net(torch.rand(256, 3, 6, 6)).mean(0))
-    return Plain(net, classes)
-
-
-def evaluate(classifier, *, given=None, labels=None, **options):
-    evaluator = AutoAttackEvaluator(AutoAttackOptions(**options))
-    evaluator.random = Streams()
-    given = images() if given is None else given
-    return evaluator.evaluate(classifier, given, predicted(classifier, given) if labels is None else labels)
-
-
-def directly(classifier, labels, *, norm, eps, version, attacks_to_run=None):
-    library = AutoAttack(classifier, eps=eps, norm=NORM_NAMES[norm], seed=SEED, version=version)
-    for part in (library.apgd_targeted, library.fab):
-        part.n_target_classes = min(part.n_target_classes, classifier.num_classes - 1)
-    if attacks_to_run:
-        library.attacks_to_run = attacks_to_run
-    return library.run_standard_evaluation(images(), labels)
-
-
-# Near the distance of these images from the boundary, so that some fall to each attack and some hold.
-NEAR = {"linf": 0.01, "l2": 0.06, "l1": 0.6}
-
-
-@pytest.mark.parametrize(
-    ("version", "norm", "attacks_to_run"),
-    [
-        ("standard", "linf", ["apgd-ce", "apgd-t"]),
-        ("standard", "l2", ["apgd-ce", "fab-t"]),
-        ("standard", "l1", ["apgd-ce"]),
-        ("standard", "linf", ["square"]),
-        ("plus", "linf", ["apgd-dlr", "fab"]),
-    ],
-)
-def test_autoattack_gives_the_librarys_images_for_its_seed(version, norm, attacks_to_run):
-    classifier, eps = linear(5), NEAR[norm]
-    labels = predicted(classifier).clone()
-    labels[0] = (labels[0] + 1) % 5
-    theirs, their_labels = directly(
-        classifier, labels, norm=norm, eps=eps, version=version, attacks_to_run=attacks_to_run
-    )
-    found = evaluate(classifier, labels=labels, version=version, norm=norm, eps=eps, attacks=attacks_to_run)
-    assert torch.allclose(found.perturbed, theirs, rtol=0, atol=1e-4 if norm == "l1" else 0)
-    assert found.shares["library robust"] == float((their_labels == labels).float().mean())
-    assert list(found.shares) == [*attacks_to_run, "library robust"]
-    assert not found.figures
-    assert 0 < found.shares["library robust"] <= found.shares[attacks_to_run[0]] < 1
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_versions_run_the_attacks_that_the_library_runs(version):
-    library = AutoAttack(linear(), version=version)
-    assert tuple(library.attacks_to_run) == VERSIONS[version]
-
-
-def test_the_rand_version_is_the_librarys():
-    classifier, labels = linear(), predicted(linear())
-    theirs, _ = directly(classifier, labels, norm="linf", eps=0.05, version="rand")
-    assert torch.equal(evaluate(classifier, version="rand", eps=0.05).perturbed, theirs)
-
-
-def test_shares_after_each_attack_are_those_of_a_run_that_ends_there():
-    classifier, whole = linear(), ["fab", "apgd-ce", "apgd-dlr"]
-    shares = evaluate(classifier, eps=0.01, attacks=whole).shares
-    for count in range(1, len(whole) + 1):
-        part = evaluate(classifier, eps=0.01, attacks=whole[:count])
-        assert part.shares["library robust"] == shares[whole[count - 1]]
-        held = predicted(classifier, part.perturbed) == predicted(classifier)
-        assert part.shares["library robust"] == float(held.float().mean())
-
-
-def test_attacks_that_find_nothing_left_have_their_share_all_the_same():
-    found = evaluate(linear(), eps=0.5, attacks=["apgd-ce", "square"])
-    assert found.shares == {"apgd-ce": 0.0, "square": 0.0, "library robust": 0.0}
-
-
-@pytest.mark.parametrize("norm", NORM_NAMES)
-def test_the_threat_is_the_usual_one_unless_it_is_told(norm):
-    assert AutoAttackEvaluator(AutoAttackOptions(norm=norm)).threat() == (norm, DEFAULT_EPS[norm])
-    assert AutoAttackEvaluator(AutoAttackOptions(norm=norm, eps="1/255")).threat() == (norm, 1 / 255)
-
-
-def test_the_harness_runs_it_and_comes_to_the_same_verdict():
-    classifier = conv_classifier(1, classes=10)
-    labels = predicted(classifier)
-    evaluator = AutoAttackEvaluator(AutoAttackOptions(eps=0.01, attacks=("apgd-ce", "apgd-dlr")))
-    found = EvaluatorRun(evaluator, classifier, name="autoattack", seed=1).evaluate(images(), labels, torch.arange(8))
-    assert float(found.held.float().mean()) == found.shares["library robust"]
-    assert 0 < found.shares["library robust"] < 1
-    assert found.flags == ()
-
-
-def test_a_sound_classifier_raises_no_flag():
-    assert evaluate(linear(), eps=0.03, attacks=["apgd-ce", "apgd-dlr", "square"]).flags == ()
-
-
-class Staircase(Plain):
-    """Rounds the pixels, so that no gradient comes through."""
-
-    def forward(self, given):
-        return self.net(given.mul(24).round().div(24))
-
-
-def test_zero_gradients_are_flagged_and_so_is_that_square_does_better():
-    found = evaluate(Staircase(linear().net, 10), eps=0.1, attacks=["apgd-t", "square"])
-    zero, square = found.flags
-    assert zero.startswith("square, without gradients, lowered the robust accuracy by another ")
-    assert square.endswith(
-        "starts of gradient attacks found zero gradients, at up to 8 samples at once: gradients may be masked"
-    )
-    assert found.shares["apgd-t"] - found.shares["square"] > 0.1
-
-
-class Noisy(Plain):
-    """Answers differently each time."""
-
-    def forward(self, given):
-        logits = self.net(given)
-        return logits + 2 * torch.randn(logits.shape)
-
-
-def test_a_randomized_classifier_is_flagged_and_the_verdicts_that_a_second_look_does_not_confirm_are_counted():
-    torch.manual_seed(0)
-    labels = predicted(linear())
-    randomized, differing = evaluate(Noisy(linear().net, 10), labels=labels, eps=0.01, attacks=["apgd-ce"]).flags[::-1]
-    assert randomized == 'the classifier answers the same images differently each time: use version "rand"'
-    count = int(differing.split()[1])
-    assert 0 < count < SAMPLES
-    assert differing == (
-        f"on {count} of 8 samples AutoAttack's verdict is not what the classifier then says of its images"
-    )
-
-
-class Softmaxed(Plain):
-    """Returns probabilities."""
-
-    def forward(self, given):
-        return self.net(given).softmax(1)
-
-
-def test_probabilities_are_flagged():
-    flags = evaluate(Softmaxed(linear().net, 10), eps=0.01, attacks=["apgd-ce"]).flags
-    assert flags == ("the classifier's outputs look like probabilities, not logits: its gradients may vanish",)
-
-
-class Dynamic(Plain):
-    """Moves its input along a gradient before it answers."""
-
-    def forward(self, given):
-        with torch.enable_grad():
-            moved = given.detach().requires_grad_()
-            gradient = torch.autograd.grad(self.net(moved).sum(), moved)[0]
-        return self.net(given + 1e-3 * gradient)
-
-
-def test_a_dynamic_defence_is_flagged():
-    flags = evaluate(Dynamic(linear().net, 10), eps=0.01, attacks=["apgd-ce"]).flags
-    assert flags == (
-        "the classifier takes gradients while it answers, as dynamic defences do: AutoAttack may be too weak",
-    )
-
-
-def test_a_dynamic_defence_that_the_library_met_before_is_not_this_classifiers(monkeypatch):
-    for name in checks.funcs:
-        monkeypatch.setitem(checks.funcs, name, 3)
-    assert evaluate(linear(), eps=0.01, attacks=["apgd-ce"]).flags == ()
-    assert set(checks.funcs.values()) == {3}
-
-
-def test_a_trace_function_is_put_back():
-    def tracer(frame, event, argument):
-        return None
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        evaluate(linear(), eps=0.5, attacks=["apgd-ce"])
-        left = sys.gettrace()
-    finally:
-        sys.settrace(before)
-    assert left is tracer
-
-
-def test_few_classes_are_flagged():
-    network = linear(3)
-    found = evaluate(network, eps=0.5)
-    assert found.flags == (
-        "apgd-t was left out, since it compares 4 logits and the classifier has 3 classes; expected at least 4",
-        "fab-t makes for 2 target classes instead of 9: there are no more",
-    )
-    assert list(found.shares) == ["apgd-ce", "fab-t", "square", "library robust"]
-    with pytest.raises(IndexError):
-        directly(network, predicted(network), norm="linf", eps=1e-6, version="standard", attacks_to_run=["apgd-t"])
-
-
-def test_an_attack_that_was_asked_for_and_cannot_run_is_refused():
-    with pytest.raises(PluginError) as told:
-        evaluate(linear(2), attacks=["apgd-ce", "apgd-dlr"])
-    assert str(told.value) == (
-        "autoattack: apgd-dlr compares 3 logits and the classifier has 2 classes; expected at least 3: "
-        "leave it out of attacks, or name apgd-ce or fab-t"
-    )
-
-
-def test_the_plus_version_in_l1_is_flagged():
-    flags = evaluate(linear(), version="plus", norm="l1", eps=30, attacks=["apgd-ce"]).flags
-    assert flags == ("version plus is not one that its authors describe in l1",)
-
-
-def test_the_evaluator_prints_nothing_and_lets_no_log_level_swallow_a_warning(capfd, caplog):
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    try:
-        flags = evaluate(Softmaxed(linear().net, 10), eps=0.5, attacks=["apgd-ce"]).flags
-    finally:
-        logging.disable(logging.NOTSET)
-    assert len(flags) == 1
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_evaluator_refuses_a_classifier_in_train_mode():
-    network = Plain(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(108, 5)), 5).train()
-    with pytest.raises(PluginError, match=r"in train mode \(all of it\)"):
-        evaluate(network, labels=torch.zeros(SAMPLES, dtype=torch.long))
-
-
-def test_the_evaluator_leaves_the_generators_as_they_were():
-    before = torch.random.get_rng_state()
-    evaluate(linear(), eps=0.5, attacks=["apgd-ce"])
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_the_evaluator_takes_double_precision_and_channels_last():
-    double = Plain(nn.Sequential(nn.Flatten(), nn.Linear(108, 5)).double(), 5)
-    found = evaluate(double, given=images().double(), eps=0.1, attacks=["apgd-ce"])
-    assert found.perturbed.dtype == torch.float64
-    last = images().to(memory_format=torch.channels_last)
-    # In eval mode the library's check reads a gradient flat, which a channels-last one is not.
-    ours = evaluate(linear(5), given=last, eps=0.05, attacks=["apgd-t"])
-    assert torch.equal(ours.perturbed, evaluate(linear(5), eps=0.05, attacks=["apgd-t"]).perturbed)

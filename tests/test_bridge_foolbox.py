@@ -1,28 +1,22 @@
 import inspect
-import json
 import logging
 import random
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).with_name("conformance")))
-
+from bridge_toys import CLASSES, Bench, Toy, toward, view_of
 from cases_foolbox import CASES
 from casing import Case
+from torch import nn
 from toys import pixel_classifier, random_images
 
-import harness_foolbox
 from harness.api import PluginError
-from harness.criteria import LabelCriterion, attack_criterion
+from harness.criteria import attack_criterion
 from harness.engine.attacking import Attacker
-from harness.engine.observing import ObservedClassifier, Observer
 from harness.manager import Manager
 from harness.testing import run_checks
 from harness_foolbox import attacks as bridge
@@ -42,25 +36,12 @@ try:
 except ModuleNotFoundError:
     numba = None
 RUNNABLE = [entry for entry in TABLE.attacks if entry.name not in NEEDS_NUMBA]
-COUNT, SHAPE, CLASSES, FEW_STEPS = 4, (3, 8, 8), 5, 15
+COUNT, SIDE, FEW_STEPS = 4, 8, 15
+SHAPE = (3, SIDE, SIDE)
 
 
-def net(seed=0, gain=6.0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 16, CLASSES)
-        )
-        with torch.no_grad():
-            made[3].weight.mul_(gain)
-            made[3].bias.sub_(made((torch.rand(512, *SHAPE) - 0.5) / 0.25).mean(0))
-    return pixel_classifier(made, classes=CLASSES, mean=0.5, std=0.25).eval().requires_grad_(False)
-
-
-NETWORK = net()
-IMAGES = random_images(COUNT, seed=3, shape=SHAPE)
-LIKELIEST = NETWORK(IMAGES).topk(2, 1).indices
-PREDICTED, SECOND = LIKELIEST[:, 0], LIKELIEST[:, 1]
+TOY = Toy.of(SIDE, COUNT)
+NETWORK, IMAGES, PREDICTED, SECOND = TOY.network, TOY.images, TOY.predicted, TOY.second
 POOL = random_images(64, seed=4, shape=SHAPE)
 POOL_LABELS = NETWORK(POOL).argmax(1)
 
@@ -89,24 +70,13 @@ def quick(entry):
     return {**steps, **CASES.get(entry.name, Case()).options}
 
 
+BENCH = Bench(bridge, {entry.name: Case(quick(entry)) for entry in TABLE.attacks})
+
+
 def made(name, **options):
-    (entry,) = (entry for entry in TABLE.attacks if entry.name == name)
-    kind = getattr(bridge, entry.attribute)
-    attack = kind(kind.options_type(**{**quick(entry), **options}))
+    attack = BENCH.made(name, **options)
     attack.examples = FakeExamples()
     return attack
-
-
-def flee(labels):
-    return LabelCriterion(labels, targeted=False, goal=labels, correcting=False)
-
-
-def approach(labels):
-    return LabelCriterion(labels, targeted=True, goal=labels)
-
-
-def classifier(network=NETWORK):
-    return ObservedClassifier(network, Observer())
 
 
 def seeded(seed=7):
@@ -133,8 +103,7 @@ def own_generators():
 
 
 def test_committed_table_is_what_the_installed_foolbox_gives():
-    committed = Path(harness_foolbox.__file__).with_name("attacks.json").read_text(encoding="utf-8")
-    assert committed == json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
+    assert bridge.BRIDGE.table_path.read_text(encoding="utf-8") == describe().text
 
 
 def test_every_exported_attack_is_offered_once_or_left_out_with_a_reason():
@@ -195,12 +164,12 @@ def generator_states():
 
 
 def objective_of(entry):
-    return approach(SECOND) if entry.targeted else flee(PREDICTED)
+    return toward(SECOND) if entry.targeted else attack_criterion(PREDICTED)
 
 
 @pytest.mark.parametrize("entry", RUNNABLE, ids=lambda entry: entry.name)
 def test_declared_gradients_are_what_a_run_uses(entry):
-    watched = classifier()
+    watched = view_of(NETWORK)
     made(entry.name).run(watched, IMAGES, objective_of(entry))
     assert (watched.observer.passes.backward > 0) == entry.gradients
 
@@ -234,7 +203,7 @@ def test_an_option_that_makes_it_stochastic_is_in_its_remark(entry, option):
     results = []
     for seed in (1, 1, 2):
         seeded(seed)
-        results.append(made(entry.name, **{option: value}).run(classifier(), IMAGES, objective_of(entry)))
+        results.append(made(entry.name, **{option: value}).run(view_of(NETWORK), IMAGES, objective_of(entry)))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     assert not entry.stochastic
@@ -261,7 +230,7 @@ def test_declared_targets_are_approached(entry):
     wanted = [SECOND] if not gray_or_blurred else [torch.full_like(SECOND, label) for label in range(CLASSES)]
     reached = 0
     for labels in wanted:
-        perturbed = made(entry.name).run(classifier(), IMAGES, approach(labels))
+        perturbed = made(entry.name).run(view_of(NETWORK), IMAGES, toward(labels))
         reached += int(((NETWORK(perturbed).argmax(1) == labels) & (labels != PREDICTED)).sum())
     assert reached > 0
 
@@ -284,14 +253,14 @@ def test_attacks_without_targets_refuse_them_or_do_not_look_at_them(entry):
 
 @pytest.mark.parametrize("entry", [entry for entry in RUNNABLE if entry.untargeted], ids=lambda entry: entry.name)
 def test_declared_attacks_flee_labels(entry):
-    perturbed = made(entry.name).run(classifier(), IMAGES, flee(PREDICTED))
+    perturbed = made(entry.name).run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED))
     assert int((NETWORK(perturbed).argmax(1) != PREDICTED).sum()) > 0
 
 
 def test_attack_without_untargeted_form_is_refused_by_foolbox_too():
     (name,) = (entry.name for entry in TABLE.attacks if not entry.untargeted)
     with pytest.raises(ValueError, match="unsupported criterion"):
-        made(name).run(classifier(), IMAGES, flee(PREDICTED))
+        made(name).run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED))
 
 
 @pytest.mark.parametrize("entry", RUNNABLE, ids=lambda entry: entry.name)
@@ -301,7 +270,7 @@ def test_nothing_is_left_behind(entry):
     given = IMAGES.clone()
     try:
         with torch.no_grad():
-            result = made(entry.name).run(classifier(), given, objective_of(entry))
+            result = made(entry.name).run(view_of(NETWORK), given, objective_of(entry))
         assert logging.getLogger().handlers == []
     finally:
         logging.getLogger().handlers = handlers
@@ -329,8 +298,8 @@ def test_result_is_foolboxs_own(entry, targeted):
     more = {"options": options, "eps": getattr(attack.options, "eps", None)}
     _, expected, success = directly(entry.target, own, **more)
     seeded()
-    criterion = approach(labels) if targeted else flee(labels)
-    result = attack.run(classifier(), IMAGES, criterion)
+    criterion = toward(labels) if targeted else attack_criterion(labels)
+    result = attack.run(view_of(NETWORK), IMAGES, criterion)
     found = success if entry.name in {"ead", "l2-carlini-wagner"} else torch.ones(COUNT, dtype=torch.bool)
     assert torch.equal(result[found], expected[found].clamp(0, 1))
 
@@ -341,18 +310,18 @@ def test_walk_that_flees_starts_as_foolboxs_own(name):
     expected = directly(attack.entry.target, foolbox.Misclassification(PREDICTED), options=attack.options.model_dump())
     seeded()
     attack.examples = None
-    assert torch.equal(attack.run(classifier(), IMAGES, flee(PREDICTED)), expected[0])
+    assert torch.equal(attack.run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED)), expected[0])
 
 
 @pytest.mark.parametrize("name", ["boundary", "hop-skip-jump", "pointwise"])
 def test_walk_that_approaches_starts_at_the_examples(name):
     attack = made(name)
-    starts, _ = FakeExamples().reaching(approach(SECOND))
+    starts, _ = FakeExamples().reaching(toward(SECOND))
     own = foolbox.TargetedMisclassification(SECOND)
     options = attack.options.model_dump()
     expected, *_ = directly(attack.entry.target, own, options=options, starting_points=starts)
     seeded()
-    assert torch.equal(attack.run(classifier(), IMAGES, approach(SECOND)), expected)
+    assert torch.equal(attack.run(view_of(NETWORK), IMAGES, toward(SECOND)), expected)
 
 
 FIXED = [entry for entry in RUNNABLE if any(option.name == "eps" for option in entry.options)]
@@ -418,7 +387,7 @@ def test_sample_without_result_stays_unperturbed_where_foolbox_paints_it_black(n
     hopeless = always_zero()
     black, *_ = directly(attack.entry.target, foolbox.Misclassification(ZEROS), network=hopeless, options=options)
     assert not black.any()
-    assert torch.equal(attack.run(classifier(hopeless), IMAGES, flee(ZEROS)), IMAGES)
+    assert torch.equal(attack.run(view_of(hopeless), IMAGES, attack_criterion(ZEROS)), IMAGES)
 
 
 def test_newtonfool_leaves_a_sample_without_gradient_as_it_is_where_foolbox_makes_it_nan():
@@ -426,7 +395,7 @@ def test_newtonfool_leaves_a_sample_without_gradient_as_it_is_where_foolbox_make
     own = foolbox.Misclassification(PREDICTED)
     broken, *_ = directly("NewtonFoolAttack", own, images, network, options={"steps": 5})
     assert broken.isnan().flatten(1).any(1).tolist() == [False, True, False, False]
-    result = made("newtonfool", steps=5).run(classifier(network), images, flee(PREDICTED))
+    result = made("newtonfool", steps=5).run(view_of(network), images, attack_criterion(PREDICTED))
     assert (result != images).flatten(1).any(1).tolist() == [True, False, True, True]
 
 
@@ -444,7 +413,7 @@ def test_only_what_an_attack_is_known_for_is_mended(entry):
     broken[1, 0, 0, 0] = torch.nan
     broken[2] = 0.0
     broken[3] = 1.002
-    found = repaired(entry.target, broken, IMAGES, (0.0, 1.0))
+    found = repaired(entry.target, broken, IMAGES, norm=entry.norm, bounds=(0.0, 1.0))
     known_nan, known_black = entry.target in NAN_WHERE_FLAT, entry.target in BLACK_WHERE_FAILED
     assert torch.equal(found[1], IMAGES[1] if known_nan else broken[1]) or (found[1].isnan().any() and not known_nan)
     assert torch.equal(found[2], IMAGES[2] if known_black else broken[2])
@@ -455,7 +424,7 @@ def test_only_what_an_attack_is_known_for_is_mended(entry):
 
 def test_pixels_beyond_the_bounds_by_rounding_are_brought_back():
     beyond = torch.stack([torch.full(SHAPE, 1.0008), torch.full(SHAPE, -0.0008), torch.full(SHAPE, -0.002)])
-    found = repaired("DDNAttack", beyond, torch.zeros_like(beyond), (0.0, 1.0))
+    found = repaired("DDNAttack", beyond, torch.zeros_like(beyond), norm="l2", bounds=(0.0, 1.0))
     assert found.amax((1, 2, 3)).tolist() == [1.0, 0.0, pytest.approx(-0.002)]
 
 
@@ -464,7 +433,7 @@ def test_virtual_adversarial_attack_leaves_a_sample_without_gradient_as_it_is_wh
     own, options = foolbox.Misclassification(PREDICTED), {"steps": 1}
     broken, *_ = directly("VirtualAdversarialAttack", own, images, network, options=options, eps=0.5)
     assert broken.isnan().flatten(1).any(1).tolist() == [False, True, False, False]
-    result = made("virtual-adversarial").run(classifier(network), images, flee(PREDICTED))
+    result = made("virtual-adversarial").run(view_of(network), images, attack_criterion(PREDICTED))
     assert (result != images).flatten(1).any(1).tolist() == [True, False, True, True]
 
 
@@ -473,7 +442,7 @@ def test_genetic_attack_perturbs_the_others_where_one_has_logits_beyond_float_ra
     options = {"steps": 2}
     with pytest.raises(ValueError, match="NaN"):
         directly("GenAttack", foolbox.TargetedMisclassification(SECOND), images, network, options=options, eps=0.005)
-    result = made("gen-attack", steps=2, eps=0.005).run(classifier(network), images, approach(SECOND))
+    result = made("gen-attack", steps=2, eps=0.005).run(view_of(network), images, toward(SECOND))
     moved = (result != images).flatten(1).any(1)
     assert moved.tolist() == [True, False, True, True]
 
@@ -482,13 +451,13 @@ def test_l0_fmn_outlasts_the_moment_when_all_entries_may_change():
     images, network = IMAGES[:, :, :2, :2], always_zero(slope=1e-3)
     with pytest.raises(IndexError):
         directly("L0FMNAttack", foolbox.Misclassification(ZEROS), images, network)
-    assert torch.equal(made("l0-fmn").run(classifier(network), images, flee(ZEROS)), images)
+    assert torch.equal(made("l0-fmn").run(view_of(network), images, attack_criterion(ZEROS)), images)
 
 
 def test_l0_fmn_is_foolboxs_own_until_then():
     expected, *_ = directly("L0FMNAttack", foolbox.Misclassification(PREDICTED), options={"steps": FEW_STEPS})
     seeded()
-    assert torch.equal(made("l0-fmn").run(classifier(), IMAGES, flee(PREDICTED)), expected)
+    assert torch.equal(made("l0-fmn").run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED)), expected)
 
 
 def test_sparse_l1_projection_is_the_nearest_point_of_the_ball():
@@ -515,14 +484,14 @@ def test_sparse_l1_step_is_foolboxs_own_inside_the_ball():
     _, expected, _ = directly(
         "SparseL1DescentAttack", foolbox.Misclassification(PREDICTED), options={"steps": 3}, eps=12.0
     )
-    result = made("sparse-l1-descent", steps=3).run(classifier(), IMAGES, flee(PREDICTED))
+    result = made("sparse-l1-descent", steps=3).run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED))
     assert torch.allclose(result, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["boundary", "hop-skip-jump", "pointwise"])
 def test_sample_without_start_stays_and_the_others_are_attacked(name):
     attack = made(name)
-    starts, _ = FakeExamples().reaching(approach(SECOND))
+    starts, _ = FakeExamples().reaching(toward(SECOND))
     starts[2] = IMAGES[2]
     own = foolbox.TargetedMisclassification(SECOND)
     with pytest.raises((ValueError, AssertionError)):
@@ -533,7 +502,7 @@ def test_sample_without_start_stays_and_the_others_are_attacked(name):
             return starts, torch.ones(COUNT, dtype=torch.bool)
 
     attack.examples = OneWrong()
-    result = attack.run(classifier(), IMAGES, approach(SECOND))
+    result = attack.run(view_of(NETWORK), IMAGES, toward(SECOND))
     assert (NETWORK(result).argmax(1) == SECOND).tolist() == [True, True, False, True]
     assert torch.equal(result[2], IMAGES[2])
 
@@ -546,7 +515,7 @@ def test_example_starts_a_sample_that_foolboxs_own_search_fails_for():
     attack = made("boundary", steps=5)
     attack.examples = FakeExamples()
     attack.examples.reaching = lambda criterion: (bright, torch.ones(COUNT, dtype=torch.bool))
-    assert dark(attack.run(classifier(dark), images, flee(ZEROS))).argmax(1).tolist() == [1] * COUNT
+    assert dark(attack.run(view_of(dark), images, attack_criterion(ZEROS))).argmax(1).tolist() == [1] * COUNT
 
 
 class Bright(nn.Module):
@@ -561,7 +530,7 @@ def test_walk_without_any_start_returns_the_images():
     attack = made("boundary")
     attack.examples = FakeExamples()
     attack.examples.reaching = lambda criterion: (IMAGES, torch.zeros(COUNT, dtype=torch.bool))
-    assert torch.equal(attack.run(classifier(), IMAGES, approach(SECOND)), IMAGES)
+    assert torch.equal(attack.run(view_of(NETWORK), IMAGES, toward(SECOND)), IMAGES)
 
 
 class Binarizing(nn.Module):
@@ -580,16 +549,16 @@ def test_binarization_refinement_moves_entries_to_the_threshold_alone():
     attack = made("binarization-refinement")
     attack.examples = FakeExamples(images)
     attack.examples.reaching = lambda criterion: (starts, torch.ones(2, dtype=torch.bool))
-    result = attack.run(classifier(binary), images, flee(ZEROS[:2]))
+    result = attack.run(view_of(binary), images, attack_criterion(ZEROS[:2]))
     assert torch.equal(result, images.clamp(min=0.5))
     assert binary(result).argmax(1).tolist() == [1, 1]
 
 
 def test_binarization_refinement_leaves_only_the_samples_alone_whose_label_would_change():
     attack = made("binarization-refinement")
-    result = attack.run(classifier(), IMAGES, flee(PREDICTED))
+    result = attack.run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED))
     moved = (result != IMAGES).flatten(1).any(1)
-    starts, _ = FakeExamples().reaching(flee(PREDICTED))
+    starts, _ = FakeExamples().reaching(attack_criterion(PREDICTED))
     with pytest.raises(ValueError, match="threshold does not match"):
         directly("BinarizationRefinementAttack", foolbox.Misclassification(PREDICTED), starting_points=starts)
     assert torch.equal(NETWORK(result).argmax(1) != PREDICTED, moved)
@@ -598,12 +567,12 @@ def test_binarization_refinement_leaves_only_the_samples_alone_whose_label_would
 def test_dataset_attack_gives_a_single_sample_its_example():
     attack = made("dataset")
     attack.examples = FakeExamples(IMAGES[:1])
-    result = attack.run(classifier(), IMAGES[:1], approach(SECOND[:1]))
-    assert torch.equal(result, FakeExamples(IMAGES[:1]).reaching(approach(SECOND[:1]))[0])
+    result = attack.run(view_of(NETWORK), IMAGES[:1], toward(SECOND[:1]))
+    assert torch.equal(result, FakeExamples(IMAGES[:1]).reaching(toward(SECOND[:1]))[0])
 
 
 def test_dataset_attack_offers_every_sample_its_own_example():
-    result = made("dataset").run(classifier(), IMAGES, approach(SECOND))
+    result = made("dataset").run(view_of(NETWORK), IMAGES, toward(SECOND))
     assert torch.equal(NETWORK(result).argmax(1), SECOND)
 
 
@@ -611,7 +580,7 @@ def test_dataset_attack_offers_every_sample_its_own_example():
 @pytest.mark.parametrize("name", sorted(NEEDS_NUMBA))
 def test_missing_numba_is_named_with_how_to_install_it(name):
     with pytest.raises(PluginError, match='needs numba: run "pip install numba"'):
-        made(name).run(classifier(), IMAGES, approach(SECOND))
+        made(name).run(view_of(NETWORK), IMAGES, toward(SECOND))
 
 
 @pytest.mark.slow
@@ -620,11 +589,11 @@ def test_missing_numba_is_named_with_how_to_install_it(name):
 @pytest.mark.parametrize("name", sorted(NEEDS_NUMBA))
 def test_boundary_walks_with_numba_approach_and_flee(name):
     (entry,) = (entry for entry in TABLE.attacks if entry.name == name)
-    watched = classifier()
+    watched = view_of(NETWORK)
     before = generator_states()
-    toward = made(name).run(watched, IMAGES, approach(SECOND))
-    away = made(name).run(watched, IMAGES, flee(PREDICTED))
-    assert torch.equal(NETWORK(toward).argmax(1), SECOND)
+    near = made(name).run(watched, IMAGES, toward(SECOND))
+    away = made(name).run(watched, IMAGES, attack_criterion(PREDICTED))
+    assert torch.equal(NETWORK(near).argmax(1), SECOND)
     assert bool((NETWORK(away).argmax(1) != PREDICTED).all())
     assert (watched.observer.passes.backward > 0) == entry.gradients
     assert (generator_states() != before) == entry.stochastic
@@ -633,21 +602,22 @@ def test_boundary_walks_with_numba_approach_and_flee(name):
 def test_missing_foolbox_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
     with pytest.raises(PluginError, match=r"Foolbox cannot be imported.*pip install"):
-        made("ddn").run(classifier(), IMAGES, approach(SECOND))
+        made("ddn").run(view_of(NETWORK), IMAGES, toward(SECOND))
 
 
 def test_foolbox_without_the_attack_is_named(monkeypatch):
     attack = made("ddn")
     monkeypatch.delattr(foolbox.attacks, "DDNAttack")
     with pytest.raises(PluginError, match=r"has no DDNAttack; this bridge was made for .*: run \"pip install"):
-        attack.run(classifier(), IMAGES, approach(SECOND))
+        attack.run(view_of(NETWORK), IMAGES, toward(SECOND))
 
 
 def test_adam_of_l1_and_l2_basic_iterative_attacks_takes_plain_steps():
     for norm in ("l1", "l2"):
         plain, adam = made(f"{norm}-basic-iterative"), made(f"{norm}-adam-basic-iterative")
         assert torch.equal(
-            plain.run(classifier(), IMAGES, flee(PREDICTED)), adam.run(classifier(), IMAGES, flee(PREDICTED))
+            plain.run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED)),
+            adam.run(view_of(NETWORK), IMAGES, attack_criterion(PREDICTED)),
         )
 
 
@@ -682,7 +652,7 @@ def test_lower_loss_is_nearer_to_foolboxs_verdict(kind):
 
 def test_harness_criterion_becomes_the_foolbox_criterion_of_its_direction():
     assert isinstance(to_foolbox(attack_criterion(PREDICTED)), foolbox.criteria.Misclassification)
-    assert isinstance(to_foolbox(approach(PREDICTED)), foolbox.criteria.TargetedMisclassification)
+    assert isinstance(to_foolbox(toward(PREDICTED)), foolbox.criteria.TargetedMisclassification)
 
 
 def test_combined_criterion_is_refused_with_what_is_expected():

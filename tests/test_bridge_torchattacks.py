@@ -1,4 +1,3 @@
-import json
 import random
 import re
 import subprocess
@@ -9,12 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).with_name("conformance")))
-
+from bridge_toys import CLASSES, Bench, Toy, smooth_net
 from cases_torchattacks import CASES
-from casing import Case
+from torch import nn
 from toys import Threshold, pixel_classifier, random_images
 
 from harness.api import PluginError
@@ -37,8 +33,8 @@ torch.set_num_threads(1)
 
 torchattacks = import_torchattacks()
 BRIDGE = bridge.BRIDGE
-ENTRIES = {entry.name: entry for entry in BRIDGE.table.attacks}
-COUNT, SHAPE, CLASSES = 6, (3, 8, 8), 5
+COUNT, SIDE = 6, 8
+SHAPE = (3, SIDE, SIDE)
 RANDOM_IF_ASKED = {"upgd": {"random_start": True}}
 MANAGER = Manager.discover()
 FEW = {"steps": 5, "n_queries": 20, "restarts": 5, "popsize": 5, "nb_sample": 8, "max_batch_size": 8}
@@ -51,34 +47,11 @@ PATIENT = {
 }
 
 
-def net(seed=0, gain=6.0, shift=0.0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 16, CLASSES)
-        )
-        with torch.no_grad():
-            made[3].weight.mul_(gain)
-            made[3].bias.sub_(made((torch.rand(512, *SHAPE) - 0.5) / 0.25).mean(0) - shift)
-    return pixel_classifier(made, classes=CLASSES, mean=0.5, std=0.25).eval().requires_grad_(False)
-
-
-NETWORK = net()
-IMAGES = random_images(COUNT, seed=3, shape=SHAPE)
-PREDICTED, SECOND = NETWORK(IMAGES).topk(2, 1).indices.unbind(1)
-TOWARD = LabelCriterion(SECOND, targeted=True, goal=SECOND)
-AWAY = attack_criterion(PREDICTED)
-
-
-def made(name, **options):
-    attack = getattr(bridge, ENTRIES[name].attribute)
-    return attack(attack.options_type(**{**CASES.get(name, Case()).options, **options}))
-
-
-def ran(name, criterion, *, seed=5, network=NETWORK, images=IMAGES, observer=None, **options):
-    view = ObservedClassifier(network, observer or Observer())
-    with isolated_generators(seed):
-        return made(name, **options).run(view, images, criterion)
+TOY = Toy.of(SIDE, COUNT)
+NETWORK, IMAGES, PREDICTED, SECOND = TOY.network, TOY.images, TOY.predicted, TOY.second
+TOWARD, AWAY = TOY.toward, TOY.away
+BENCH = Bench(bridge, CASES, TOY)
+ENTRIES, made, ran = BENCH.entries, BENCH.made, BENCH.ran
 
 
 def directly(target, criterion, *, seed=5, network=NETWORK, images=IMAGES, seeded=False, **arguments):
@@ -114,9 +87,7 @@ def global_state():
 
 
 def test_the_table_is_what_the_installed_library_describes():
-    text = BRIDGE.table_path.read_text(encoding="utf-8")
-    assert json.loads(text) == describe()
-    assert text == json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
+    assert BRIDGE.table_path.read_text(encoding="utf-8") == describe().text
 
 
 def test_every_attack_that_the_library_exports_is_offered_or_left_out_with_a_reason():
@@ -232,15 +203,15 @@ def test_untargeted_attacks_flee_labels_that_they_are_given(name):
 
 def test_jsma_without_a_target_aims_at_the_next_of_ten_labels():
     aimed_at = LabelCriterion(torch.zeros_like(PREDICTED), targeted=True, goal=PREDICTED)
-    toward_zero = directly("JSMA", aimed_at, network=net(seed=1))
+    toward_zero = directly("JSMA", aimed_at, network=smooth_net(SIDE, seed=1))
     with pytest.raises(IndexError):
-        directly("JSMA", attack_criterion(torch.full_like(PREDICTED, 4)), network=net(seed=1))
-    assert aimed_at.reached(net(seed=1)(toward_zero)).any()
+        directly("JSMA", attack_criterion(torch.full_like(PREDICTED, 4)), network=smooth_net(SIDE, seed=1))
+    assert aimed_at.reached(smooth_net(SIDE, seed=1)(toward_zero)).any()
 
 
 def spent(name, row, by):
     """The norm spent on an image as near to its second label as ``by`` of the way brings it, and whether to any avail."""
-    entry, network, image = ENTRIES[name], net(), IMAGES[row : row + 1]
+    entry, network, image = ENTRIES[name], smooth_net(SIDE), IMAGES[row : row + 1]
     with torch.no_grad():
         logits = network(image)[0]
         network.net[3].bias[SECOND[row]] += by * (logits[PREDICTED[row]] - logits[SECOND[row]])
@@ -374,12 +345,12 @@ def test_a_batch_of_vanishing_gradients_stays_unperturbed(target):
 
 @pytest.mark.parametrize(("target", "name"), [("CW", "cw"), ("EADL1", "eadl1"), ("EADEN", "eaden")])
 def test_negative_logits_are_attacked_too(target, name):
-    below = net(shift=-100.0)
+    below = smooth_net(SIDE, shift=-100.0)
     options = {"steps": 20} if name == "cw" else CASES[name].options
     theirs = {"max_iterations" if key == "steps" and name != "cw" else key: value for key, value in options.items()}
     assert not TOWARD.reached(below(directly(target, TOWARD, network=below, **theirs))).any()
     assert TOWARD.reached(below(ran(name, TOWARD, network=below, **options))).all()
-    above = net(shift=100.0)
+    above = smooth_net(SIDE, shift=100.0)
     assert TOWARD.reached(above(directly(target, TOWARD, network=above, **theirs))).all()
 
 
@@ -413,8 +384,8 @@ def test_the_elastic_net_attack_changes_its_original_and_leaves_the_bounds_so_it
     criterion = attack_criterion(NETWORK(dark).argmax(1))
     options = {"steps": 10, "binary_search_steps": 1, "initial_const": 10.0, "lr": 0.05}
     theirs = {"max_iterations" if key == "steps" else key: value for key, value in options.items()}
-    assert directly(target, criterion, images=dark, network=net(shift=50.0), **theirs).min() < -2e-3
-    found = ran(target.lower(), criterion, images=dark, network=net(shift=50.0), **options)
+    assert directly(target, criterion, images=dark, network=smooth_net(SIDE, shift=50.0), **theirs).min() < -2e-3
+    found = ran(target.lower(), criterion, images=dark, network=smooth_net(SIDE, shift=50.0), **options)
     assert float(found.min()) == 0
     assert float(found.max()) <= 1
     assert "leaves the pixels' bounds" in ENTRIES[target.lower()].remark

@@ -14,12 +14,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.bridging import Parameter, Table
+from harness.bridging import DEFAULT_EPS, Parameter, Table, Word
 from harness.contract import Attack, Capabilities, Options
 from harness.errors import PluginError
 from harness.manager import Manager
-from harness.plan import content_key
 from harness.resolved import ResolvedPlugin
+from harness.store import content_key
 
 SMALL = ("tiny", "adaptation", "classifiers", "datasets", "registry")
 LIBRARY = """
@@ -212,6 +212,54 @@ def test_an_offer_that_the_module_does_not_keep_is_a_broken_plugin_and_not_a_cra
 def test_a_table_that_says_something_else_is_refused(change, told):
     with pytest.raises(ValidationError, match=told):
         Table.model_validate({**TABLE, "attacks": [{**PUSH, **change}]})
+
+
+# -- how a table is made -----------------------------------------------------------------------------------------------------
+
+
+def test_a_word_is_an_option_of_the_defaults_type_or_of_its_own_or_of_the_annotations():
+    assert Word("How often.", minimum=1).parameter("rounds", 5) == Parameter(
+        name="rounds", type="int", default=5, description="How often.", minimum=1
+    )
+    misled = Word("How far.", kind="float", above=0).parameter("far", 1)
+    assert (misled.type, repr(misled.default)) == ("float", "1.0")
+    named = Word("Norm.", kind="str", choices=("1", "2")).parameter("norm", 2, kind="float", choices=("x",))
+    assert (named.type, named.default, named.choices) == ("str", "2", ("1", "2"))
+    absent = Word("When to give up.").parameter("patience", None, kind="int", optional=True, choices=())
+    assert (absent.type, absent.default, absent.optional) == ("int", None, True)
+    assert Word("Where.").parameter("mode", "up", choices=("up", "down")).choices == ("up", "down")
+    with pytest.raises(ValidationError, match="type"):
+        Word("Nothing known.").parameter("callback", None)
+
+
+@pytest.mark.parametrize(("norm", "largest"), [("linf", 1), ("l2", 9), ("l1", 9), ("l0", 9)])
+def test_a_size_is_at_most_the_pixels_range_in_linf_alone(norm, largest):
+    word = Word("How far.", above=0, maximum=9)
+    assert word.sized(norm).parameter("eps", 0.5).maximum == largest
+    assert word.maximum == 9
+
+
+def test_a_table_is_written_sorted_with_the_installed_version_and_read_again(library, bridge):
+    entries = bridge.BRIDGE.table.attacks
+    assert [entry.name for entry in entries] == ["push", "pull"]
+    made = bridge.BRIDGE.described(iter(entries))
+    assert (made.distribution, made.version) == ("tiny-lib", "1.2")
+    assert [entry.name for entry in made.attacks] == ["pull", "push"]
+    bridge.BRIDGE.write(made)
+    text = bridge.BRIDGE.table_path.read_text(encoding="utf-8")
+    assert text == made.text
+    assert text.endswith("}\n")
+    assert Table.model_validate_json(text) == made
+    assert "remark" not in json.loads(text)["attacks"][0]  # as by default
+
+
+def test_a_table_of_a_library_that_is_not_installed_is_refused(bridge):
+    with pytest.raises(PluginError, match='tiny-lib is not installed; run "pip install tiny-lib"'):
+        bridge.BRIDGE.described(bridge.BRIDGE.table.attacks)
+
+
+def test_the_usual_budgets_are_those_of_the_field_and_l0_has_none():
+    assert DEFAULT_EPS == {"linf": 8 / 255, "l2": 0.5, "l1": 12}
 
 
 # -- options ---------------------------------------------------------------------------------------------------------------
@@ -410,12 +458,12 @@ def test_a_spec_resolves_an_attack_with_its_library(library, tmp_path):
 
     from harness.catalogue import Catalogue
     from harness.resolve import resolve
-    from harness.spec import load_spec
+    from harness.spec import load_specs
 
     manager = Manager.discover()
     entry = {"attack": "tiny/push", "eps": "1/4", "mode": "down", "name": "pushed"}
     spec = write_spec(tmp_path / "spec", correctors=[entry])
-    resolved = resolve(load_spec(spec), manager, Catalogue(manager.catalogues()))
+    resolved = resolve(load_specs(spec)[0], manager, Catalogue(manager.catalogues()))
     (corrector,) = resolved.correctors
     found = SimpleNamespace(**corrector.identity()["attack"])
     assert found.library == {"tiny-lib": "1.2"}

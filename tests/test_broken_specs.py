@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.catalogue import Catalogue
 from harness.errors import HarnessError
 from harness.resolve import resolve
-from harness.spec import load_spec
+from harness.spec import load_specs
 
 JARGON = re.compile(
     r"[Ii]nput should|pydantic|validat(?:ion error|or)|\bNone\b|\bTrue\b|\bFalse\b|<class '|object at|CommentedMap|PosixPath"
@@ -38,7 +38,7 @@ def test_broken_spec_is_answered_exactly(case: BrokenSpec, manager, catalogue, t
     path = tmp_path / "spec.yaml"
     path.write_bytes(case.content)
     with pytest.raises(HarnessError) as raised:
-        resolve(load_spec(path.relative_to(tmp_path)), manager, catalogue)
+        resolve(load_specs(path.relative_to(tmp_path))[0], manager, catalogue)
     assert str(raised.value).splitlines() == [_line(finding) for finding in case.findings]
     assert raised.value.exit_code == case.exit_code
 
@@ -47,7 +47,7 @@ def test_specs_that_the_broken_ones_are_made_of_are_valid(manager, catalogue, tm
     path = tmp_path / "spec.yaml"
     for text in ("\n".join(VALID.values()), FULL):
         path.write_text(text)
-        assert resolve(load_spec(path), manager, catalogue).dataset.name == "digits"
+        assert resolve(load_specs(path)[0], manager, catalogue).dataset.name == "digits"
 
 
 def test_there_are_at_least_a_hundred_cases_and_no_two_are_alike():
@@ -143,7 +143,7 @@ def test_no_mutation_of_a_spec_raises_anything_else(text, manager, catalogue, tm
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     said = ""
     try:
-        resolve(load_spec(path), manager, catalogue)
+        resolve(load_specs(path)[0], manager, catalogue)
     except HarnessError as error:  # a mutation may also leave the spec valid
         said = str(error)
     assert all(line.startswith(f"{path}:") for line in said.splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from harness import tensor_files
 from harness.contract import DatasetProvider, ImageData, NoOptions
 from harness.data import describe_data, load_data, validation_size
 from harness.errors import ContractError, DataError, StoreError
 from harness.manager import Manager
-from harness.resolve import ResolvedDataset, ResolvedPlugin
+from harness.resolved import ResolvedDataset, ResolvedPlugin
 from harness.store import TENSORS, Store
 
 
@@ -123,6 +125,57 @@ def test_the_fingerprint_is_the_contents(store):
     assert describe(Toy(images()), store) == describe(Toy(images()), store)
     strided = images(train_images=np.repeat(images().train_images, 2, axis=0)[::2])
     assert describe(Toy(strided), store) == describe(Toy(images()), store)
+
+
+def test_images_may_be_maps_of_files_that_cannot_be_written_to(store, tmp_path):
+    mapped = {}
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        np.save(tmp_path / f"{name}.npy", getattr(images(), name))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    assert describe(Toy(images(**mapped)), store) == describe(Toy(images()), Store(tmp_path / "other"))
+    data = load_data(describe(Toy(images()), store).fingerprint, store)
+    assert np.array_equal(data.train_images.numpy(), images().train_images)
+
+
+@pytest.mark.parametrize("chunk", [1, 48, 100, 10**6])
+def test_a_description_does_not_tell_in_which_pieces_the_images_were_read(store, tmp_path, monkeypatch, chunk):
+    expected = describe(Toy(images()), store)
+    monkeypatch.setattr(tensor_files, "CHUNK_BYTES", chunk)
+    other = Store(tmp_path / "other")
+    assert describe(Toy(images()), other) == expected
+    assert load_data(expected.fingerprint, other).test_images.tolist() == images().test_images.tolist()
+
+
+def test_the_fingerprint_is_the_sha256_of_classes_types_shapes_and_bytes(store):
+    given = images()
+    parts = [b'["a", "b", "c"]']
+    for array in (given.train_images, given.train_labels, given.test_images, given.test_labels):
+        parts += [f"{array.dtype}{array.shape}".encode(), array.tobytes()]
+    assert describe(Toy(given), store).fingerprint == hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def test_nothing_but_the_artifact_is_left_in_the_store(store):
+    describe(Toy(images()), store)
+    left = {path.relative_to(store.root).parts[0] for path in store.root.rglob("*") if path.is_file()}
+    assert left == {"data"}
+
+
+class Filling(Toy):
+    """Fills an array that the harness gives it."""
+
+    def load(self):
+        train = self.empty(self.images.train_images.shape)
+        train[:] = self.images.train_images
+        self.given = train
+        return replace(self.images, train_images=train)
+
+
+def test_a_provider_fills_a_large_array_on_the_stores_disk(store, monkeypatch):
+    monkeypatch.setattr(tensor_files, "IN_MEMORY_BYTES", 10)
+    provider = Filling(images())
+    assert describe(provider, store) == describe(Toy(images()), store)
+    assert isinstance(provider.given, np.memmap)
+    assert provider.scratch == store.root / "scratch"
 
 
 def write_folder(root, *, pixel=0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from running import install_broken_plugins
@@ -38,7 +40,7 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setattr(diagnosis, "required_packages", lambda: ["torch", "no-such-package"])
     finding = findings(Manager())["no-such-package"]
     assert finding.verdict == "broken"
-    assert 'run "pip install no-such-package"' in finding.message
+    assert (finding.message, finding.remedy) == ("is not installed", 'run "pip install no-such-package"')
 
 
 def test_a_plugin_that_does_not_load_is_found(tmp_path, monkeypatch):
@@ -59,6 +61,17 @@ def test_an_entry_point_that_does_not_import_is_found(tmp_path, monkeypatch):
     finding = findings(Manager.discover())["plugin broken"]
     assert finding.verdict == "broken"
     assert "No module named 'no_module'" in finding.message
+    assert finding.remedy == '"pip uninstall broken" removes it'
+
+
+def test_the_harnesss_own_broken_plugin_is_mended_by_a_new_installation_and_not_removed():
+    manager = Manager()
+    for distribution in ("adcorda-harness", "theirs"):
+        offer = SimpleNamespace(harness_attacks=hookimpl(lambda: {"gone": "no_module:Gone"}))
+        manager.register(offer, package=distribution, distribution=distribution, version="1")
+    found = findings(manager)
+    assert found["attack adcorda-harness/gone"].remedy == "install adcorda-harness again"
+    assert found["attack theirs/gone"].remedy == '"pip uninstall theirs" removes it'
 
 
 class Cards:
@@ -95,4 +108,4 @@ def test_a_slow_machine_is_noted(monkeypatch):
     monkeypatch.setattr(diagnosis, "_gradient_seconds", lambda: 60.0)
     finding = findings(Manager())["speed"]
     assert finding.verdict == "note"
-    assert "is the machine busy?" in finding.message
+    assert finding.remedy == "slow: see whether the machine is busy"

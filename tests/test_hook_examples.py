@@ -23,13 +23,14 @@ from toys import threshold_classifier
 from harness import hookspecs
 from harness.catalogue import Catalogue
 from harness.contract import Batch, InputShape
+from harness.drawings import read_drawings
 from harness.engine.attacking import Corrector
 from harness.engine.evaluating import EvaluatorRun
 from harness.launch import Options, prepare, run
 from harness.manager import Manager
 from harness.records import read_failures, read_records, write_record
 from harness.resolve import resolve
-from harness.spec import load_spec
+from harness.spec import load_specs
 from harness.testing.conformance import run_checks
 
 PAGE = (Path(__file__).parents[1] / "docs" / "examples.md").read_text(encoding="utf-8")
@@ -43,6 +44,7 @@ NAMED = {
     "dataset": "stripes",
     "quantizer": "rounded-weights",
     "evaluator": "uniform-noise",
+    "figure": "mean-perturbation",
     "report-format": "annotations",
 }
 
@@ -173,7 +175,7 @@ def test_the_fragments_of_a_spec_are_those_of_the_whole_one():
     yaml = YAML(typ="safe", pure=True)
     whole = yaml.load(files()["examples.yaml"])
     fragments = [fragment for title in SECTIONS for fragment in blocks(title, "yaml")]
-    assert len(fragments) == 6
+    assert len(fragments) == 7
     for fragment in fragments:
         ((key, value),) = yaml.load(fragment).items()
         assert whole[key] == value
@@ -267,6 +269,20 @@ def test_noise_stays_within_eps_and_the_brier_score_is_that_of_a_hand_computatio
     assert far.held.tolist() == [True] * 4  # 0.7 less 0.1 is still above one half
 
 
+def test_the_mean_perturbation_is_that_of_a_hand_computation(made):
+    """Two samples of one pixel, moved by 0.2 and by -0.4 in the first channel and not in the second: (0.1 + 0.2) / 2."""
+    originals = torch.full((2, 2, 1, 1), 0.5)
+    images = originals + torch.tensor([[0.2, 0.0], [-0.4, 0.0]]).reshape(2, 2, 1, 1)
+
+    class Perturbed(list):
+        def batches(self, batch_size):
+            return iter([(originals[:1], images[:1]), (originals[1:], images[1:])])
+
+    drawing = made("figure").draw(None, {"vbi": Perturbed("ab"), "ll": Perturbed()}, ["0", "1"])
+    assert drawing.numbers == {"vbi: mean": pytest.approx(0.15)}
+    assert [ax.get_title() for ax in drawing.figure.axes] == ["vbi", "ll"]
+
+
 def test_annotations_name_each_row_and_each_failed_cell(site, call, tmp_path):
     results = tmp_path / "results" / "toy"
     for seed, accuracy in ((1, 0.5), (2, 0.75)):
@@ -291,7 +307,7 @@ def test_the_catalogue_brings_its_preset_and_its_experiment(site, manager, call,
     assert "gentle" in planned.out
     assert not (tmp_path / "results" / "gentle-digits").exists()
     catalogue = Catalogue(manager.catalogues())
-    resolved = resolve(load_spec(catalogue.experiment("gentle-digits")), manager, catalogue)
+    resolved = resolve(load_specs(catalogue.experiment("gentle-digits"))[0], manager, catalogue)
     (gentle, usual) = resolved.correctors
     assert (gentle.name, gentle.attack.options.eps, usual.attack.options.eps) == (
         "gentle",
@@ -333,14 +349,19 @@ def test_the_experiment_of_all_examples_runs_to_its_end(ran):
         assert 0 < record.correction.corrected <= record.correction.wrong
         assert record.adaptation.adapter == "mean-matching/mean-matching"
         assert set(record.adaptation.history[-1].losses) >= {"classification", "means"}
-        noise = record.measures[-1]
+        (noise,) = record.measures
         assert (noise.evaluator, noise.eps) == ("uniform-noise/uniform-noise", pytest.approx(16 / 255))
         assert noise.robust <= noise.clean
         assert 0 < noise.figures["brier"] < 2
-    (precision,) = rounded.measures[:-1]
-    assert full.measures[:-1] == []
+    assert full.quantized is None
     # 64 by 32 and 32 by 2 weights in 3 bits, a scale for each matrix, 32 and 2 biases in 4 bytes
-    assert precision.figures == {"quantized MB": (768 + 4 + 24 + 4 + 128 + 8) / 1e6}
+    assert rounded.quantized.num_bytes == 768 + 4 + 24 + 4 + 128 + 8
+    (drawn, rounded_drawn) = read_drawings(results)
+    assert {record.plugin for record in (drawn, rounded_drawn)} == {"mean-perturbation/mean-perturbation"}
+    for record in (drawn, rounded_drawn):
+        (mean,) = record.numbers.values()
+        assert 0 < mean <= 32 / 255
+        assert record.failure is None
     notices = (results / "leaderboard.txt").read_text().splitlines()
     assert len(notices) >= 2
     assert all(re.fullmatch(r"::notice::.+: .+: \d+\.\d\d%25 on the test split", line) for line in notices)
@@ -395,7 +416,9 @@ def test_a_run_is_heard_in_the_order_the_page_names(site, tmp_path):
     events = recorder.events
     kinds = [event["kind"] for event in events]
     stages = len(prepared.plan.stages())
-    assert kinds == ["run-started", *["stage-finished"] * stages, "cell-finished", "run-finished"]
+    # The figure belongs to no cell, and is drawn when the cells are made.
+    before = ["run-started", *["stage-finished"] * (stages - 1)]
+    assert kinds == [*before, "cell-finished", "stage-finished", "run-finished"]
     assert {event["experiment"] for event in events} == {"examples"}
     assert (events[0]["cells"], events[0]["pending"], events[-1]["failed"]) == (1, 1, 0)
     assert {event["key"] for event in events if event["kind"] == "stage-finished"} == set(prepared.plan.stages())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.api import DataError
 from harness.engine.torchvision_compat import import_torchvision
+from harness_datasets import decoding
 from harness_datasets.decoding import decode_image, decode_images
 from harness_datasets.image_folder import SUFFIXES, ImageFolder, ImageFolderOptions
 
@@ -64,6 +66,27 @@ def test_order_and_content_do_not_depend_on_the_number_of_threads(tmp_path):
     expected = np.stack([np.asarray(noise((3, 3), number)).transpose(2, 0, 1) for number in range(200)])
     for workers in (1, 2, 7):
         assert (decode_images(paths, channels=3, image_size=None, workers=workers) == expected).all()
+
+
+def test_images_are_decoded_into_the_array_that_is_given(folder, tmp_path):
+    paths = sorted((folder / "train" / "ant").iterdir())
+    given = []
+
+    def empty(shape):
+        given.append(np.memmap(tmp_path / "images", np.uint8, "w+", shape=shape))
+        return given[0]
+
+    assert decode_images(paths, channels=3, image_size=None, empty=empty) is given[0]
+    assert (given[0] == decode_images(paths, channels=3, image_size=None)).all()
+
+
+def test_no_more_results_are_waiting_than_are_allowed():
+    begun, taken = [], []
+    with ThreadPoolExecutor(4) as pool:
+        for result in decoding._in_order(pool, lambda task: begun.append(task) or task, range(50), ahead=6):
+            assert len(begun) <= len(taken) + 6
+            taken.append(result)
+    assert taken == list(range(50))
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".JPEG", ".Png"])

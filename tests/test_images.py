@@ -61,6 +61,13 @@ def test_replaced_rows_are_shown_as_they_were_stored_and_the_others_stay():
     assert torch.equal(image_set().gather(torch.tensor([4]))[0], to_pixels(stored()[[4]], 4))
 
 
+def test_replacements_may_be_some_of_many_images_none_of_which_is_copied():
+    many = torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    replaced = image_set().with_replacements(torch.tensor([4, 3]), many, places=torch.tensor([2, 0]))
+    assert torch.equal(replaced.gather(torch.tensor([3, 4]))[0], many[[0, 2]])
+    assert replaced.replacements.data_ptr() == many.data_ptr()
+
+
 def test_changing_a_gathered_image_changes_nothing_stored():
     replacements = torch.rand(1, 2, 4, 4)
     replaced = image_set().with_replacements(torch.tensor([4]), replacements.clone())

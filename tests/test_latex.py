@@ -201,17 +201,17 @@ def test_options_are_written_as_in_a_spec_and_reach_the_format(call, results, tm
         (
             ["--format", "latex", "--option", "digit=1"],
             2,
-            'report format "latex" has no option "digit"; did you mean "digits"?',
+            'report format "latex": unknown option "digit"; did you mean "digits"?',
         ),
         (
             ["--format", "latex", "--option", "width=1"],
             2,
-            'report format "latex" has no option "width"; expected controls, digits, std',
+            'report format "latex": unknown option "width"; expected controls, digits or std',
         ),
         (
             ["--format", "latex", "--option", "digits=9"],
             2,
-            'report format "latex": digits: got 9; input should be less than or equal to 6',
+            'report format "latex": digits: got 9, expected a number of at most 6',
         ),
         (
             ["--format", "latex", "--option", "digits"],

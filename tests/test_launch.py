@@ -12,9 +12,9 @@ from record_factory import make_failure, make_record
 from running import TINY, environment, records_of, run_spec, write_spec
 
 from harness import launch
+from harness.cells import Setting
 from harness.errors import DataError, SpecError, UsageError
 from harness.launch import Options, available_cores, default_workers, pick_device, prepare, tables_of, write_reports
-from harness.plan import Setting
 from harness.records import write_record
 
 

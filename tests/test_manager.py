@@ -382,7 +382,7 @@ def test_names_of_plugins_are_unknown_beyond_their_kind():
         (
             "attacks",
             ATTACK.replace("capabilities =", "library = 'foolbox'\n    capabilities ="),
-            "has a library that is none",
+            "declares a str as its library; expected library = Library(…)",
         ),
         (
             "adapters",

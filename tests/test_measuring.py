@@ -179,7 +179,6 @@ def test_a_broken_evaluator_fails_the_cells_it_measures_with_its_reason(tmp_path
         (["vbi"], '"vbi" is a corrector preset, not an evaluator; name it under correctors'),
         ([{"evaluator": "darkened", "eps": 0}], "eps"),
         (["clean", {"darkened": {"eps": 0.1}}], "the key evaluator is missing; write {evaluator: darkened, …}"),
-        ([{"evaluator": "darkened", "name": "before quantizing"}], "choose another name"),
         (["darkened", "darkened"], 'evaluate has two entries called "darkened"'),
         ([{"evaluator": "darkened", "samples": 0}], "samples"),
     ],
@@ -258,3 +257,171 @@ def test_a_record_whose_verdicts_do_not_make_its_robust_accuracy_is_refused(tmp_
     path.write_text(json.dumps(fields))
     with pytest.raises(StoreError, match="says a robust accuracy of"):
         read_records(path.parent)
+
+
+# ---- work in parts
+
+
+class Dimmed(measuring_plugins.Evaluator):
+    """Darken by what its parts are called, in hundredths; checks begin with a tilde, ``rest`` attacks nothing."""
+
+    def __init__(self, *names):
+        super().__init__(None)
+        self.names, self.calls = names, []
+
+    def parts(self):
+        return tuple(measuring_plugins.Part(name, check=name.startswith("~")) for name in self.names)
+
+    def evaluate(self, classifier, images, labels):
+        self.calls.append((self.part.name, images.flatten().tolist(), self.seed, self.random.uniform(()).tolist()))
+        if self.part.name == "rest":
+            return measuring_plugins.Evaluation(counts={"rests": 1})
+        amount = int(self.part.name.strip("~")) / 100
+        return measuring_plugins.Evaluation(
+            perturbed=(images - amount).clamp(min=0), figures={"dimmed": amount}, counts={"dimmed": len(images)}
+        )
+
+    def remarks(self, findings):
+        return (str((findings.samples, findings.clean, findings.held, findings.counts)),)
+
+
+def pixels(*values):
+    return torch.tensor(values).reshape(-1, 1, 1, 1)
+
+
+def test_each_part_gets_what_still_holds_and_checks_get_what_holds_in_the_end():
+    evaluator = Dimmed("10", "rest", "20", "~35", "~5", "~25")
+    given = pixels(0.95, 0.55, 0.65, 0.3, 0.8)
+    found = evaluated(evaluator, given, torch.ones(5, dtype=torch.int64))
+    holding = {name: [round(value, 2) for value in values] for name, values, _, _ in evaluator.calls}
+    assert holding == {
+        "10": [0.95, 0.55, 0.65, 0.8],
+        "rest": [0.95, 0.65, 0.8],
+        "20": [0.95, 0.65, 0.8],
+        "~35": [0.95, 0.8],
+        "~5": [0.95, 0.8],
+        "~25": [0.95, 0.8],
+    }
+    assert found.held.tolist() == [True, False, False, False, True]
+    assert found.shares == {
+        "held after 10": 0.6,
+        "held after 20": 0.4,
+        "held under ~35": 0.2,
+        "same under ~35": 0.8,
+        "held under ~5": 0.4,
+        "same under ~5": 1.0,
+        "held under ~25": 0.4,
+        "same under ~25": 1.0,
+        "held under every check": 0.2,
+    }
+    # Means over the images that each part got: 4 × 0.1, 3 × 0.2, 2 × 0.35, 2 × 0.05, 2 × 0.25.
+    assert found.figures == {"dimmed": pytest.approx(2.3 / 13)}
+    held = {"10": 3, "rest": 3, "20": 2, "~35": 1, "~5": 2, "~25": 2}
+    assert found.flags == (str((5, 4, held, {"dimmed": 13, "rests": 1})),)
+
+
+def test_a_part_for_which_nothing_is_left_is_not_run_and_has_its_share():
+    evaluator = Dimmed("60", "10", "~20")
+    found = evaluated(evaluator)
+    assert [name for name, *_ in evaluator.calls] == ["60"]
+    assert found.shares == {
+        "held after 60": 0,
+        "held after 10": 0,
+        "held under ~20": 0,
+        "same under ~20": 1,
+    }
+    assert not found.held.any()
+
+
+def test_parts_that_attack_nothing_leave_no_verdict():
+    found = evaluated(Dimmed("rest"))
+    assert found.held is None
+    assert found.shares == {}
+
+
+def test_parts_draw_from_streams_of_their_own_and_share_a_seed_for_libraries():
+    evaluator = Dimmed("1", "2")
+    evaluated(evaluator)
+    (_, _, first, ones), (_, _, second, twos) = evaluator.calls
+    assert first == second < 2**31
+    assert not set(ones) & set(twos)
+    again = Dimmed("1", "2")
+    evaluated(again)
+    assert again.calls == evaluator.calls
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("10", "10"), "has the parts 10, 10; expected each name once"),
+        (("~10", "20"), "has the parts ~10, 20; expected its checks after other parts"),
+        (("~10",), "has the parts ~10; expected its checks after other parts"),
+        ((" ",), "expected a tuple of harness.api.Part with a name each"),
+    ],
+)
+def test_parts_that_make_no_order_are_told(names, message):
+    with pytest.raises(ContractError, match="toy") as raised:
+        evaluated(Dimmed(*names))
+    assert message in str(raised.value)
+
+
+def test_parts_as_bare_names_are_told():
+    evaluator = Dimmed()
+    evaluator.parts = lambda: ["10"]
+    with pytest.raises(ContractError, match=r"has the parts \['10'\]; expected a tuple of harness\.api\.Part"):
+        evaluated(evaluator)
+
+
+@pytest.mark.parametrize("name", ["held after 10", "held under ~5", "same under ~5", "held under every check"])
+def test_a_figure_may_not_be_called_what_the_harness_says_of_parts(name, monkeypatch):
+    evaluator = Dimmed("10", "~5")
+    monkeypatch.setattr(
+        evaluator,
+        "evaluate",
+        lambda _, images, labels: measuring_plugins.Evaluation(perturbed=images, shares={name: 0.5}),
+    )
+    with pytest.raises(
+        ContractError, match=f"has the figure '{name}'; expected a name other than what the harness says"
+    ):
+        evaluated(evaluator)
+
+
+@pytest.mark.parametrize(("remarks", "told"), [("masked", "'masked'"), (("",), r"\('',\)"), (None, "None")])
+def test_remarks_that_are_no_sentences_are_told(remarks, told, monkeypatch):
+    evaluator = Dimmed("10")
+    monkeypatch.setattr(evaluator, "remarks", lambda findings: remarks)
+    with pytest.raises(ContractError, match=f"has the remarks {told}; expected sentences in a tuple"):
+        evaluated(evaluator)
+
+
+def test_a_run_that_is_killed_between_parts_goes_on_there_and_its_records_are_the_same(tmp_path, monkeypatch):
+    kinds = {"correctors": ["none"], "controls": "none", "evaluate": [{"evaluator": "stepwise", "batch_size": 150}]}
+    spec = write_spec(tmp_path, **kinds)
+    run_spec(spec, tmp_path / "whole")
+    real, called = measuring_plugins.Stepwise.evaluate, []
+
+    def killed_at(last):
+        def evaluate(self, classifier, images, labels):
+            if len(called) == last:
+                raise KeyboardInterrupt
+            called.append(self.part.name)
+            return real(self, classifier, images, labels)
+
+        return evaluate
+
+    monkeypatch.setattr(measuring_plugins.Stepwise, "evaluate", killed_at(7))
+    with pytest.raises(KeyboardInterrupt):
+        run_spec(spec, tmp_path / "killed")
+    monkeypatch.setattr(measuring_plugins.Stepwise, "evaluate", killed_at(None))
+    witness, state = run_spec(spec, tmp_path / "killed")
+    assert state.failures == []
+    assert called == 3 * ["whisper", "voice", "shout", "dusk", "noon"]
+    assert [done for kind, done, _ in witness.progress if kind == "measure"] == list(range(8, 16))
+    assert records_of(tmp_path / "killed") == records_of(tmp_path / "whole")
+    [record] = read_records(tmp_path / "whole" / "tiny" / "records")
+    [measure] = record.measures
+    assert measure.shares["held after shout"] == measure.robust == sum(measure.held) / 360
+    assert 1 > measure.shares["held after whisper"] > measure.shares["held after shout"] > 0
+    assert measure.shares["same under noon"] == 1
+    [remark] = measure.flags
+    assert remark.startswith(f"360 samples, {round(360 * measure.clean)} right, ")

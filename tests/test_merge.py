@@ -57,6 +57,12 @@ def test_corrected_samples_are_shown_as_stored_and_the_others_as_they_are(done, 
     assert torch.equal(labels, done.at.data.train_labels[merged.rows])
 
 
+@pytest.mark.parametrize("keep", ["corrected", "all"])
+def test_corrected_images_are_not_copied(done, perturbed, keep):
+    merged = source(done, keep=keep, perturbed=perturbed)
+    assert merged.replacements.data_ptr() == perturbed.tensors["images"].data_ptr()
+
+
 def test_without_an_attack_the_source_is_what_was_right(done):
     assert source(done).rows.tolist() == rows_of(done, "right")
 

@@ -16,7 +16,7 @@ from harness.data import DataDescription
 from harness.errors import ContractError, DataError
 from harness.manager import Manager
 from harness.models import Input, build_network, input_of, model_identity
-from harness.resolve import ResolvedModel, ResolvedPlugin
+from harness.resolved import ResolvedModel, ResolvedPlugin
 
 OWN = Normalization(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 CARD = Normalization(mean=(0.5,), std=(0.25,))

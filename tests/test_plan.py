@@ -11,11 +11,12 @@ from running import TINY, write_spec
 from safetensors.torch import save_file
 
 from harness.catalogue import Catalogue
+from harness.cells import Setting
 from harness.data import DataDescription
 from harness.manager import Manager
-from harness.plan import Setting, make_plan
+from harness.plan import make_plan
 from harness.resolve import resolve
-from harness.spec import load_spec
+from harness.spec import load_specs
 
 STRONG = {"adapter": "deep-coral", "weight": 0.04, "name": "strong"}
 DATA = DataDescription("d" * 64, 1437, 360, 1, 8, 8, tuple("0123456789"), (0.3,), (0.4,))
@@ -32,9 +33,9 @@ def planned(tmp_path, manager):
     """Plan the tiny experiment with changes; nothing is read but the spec."""
 
     def plan(*, data=DATA, setting=CPU, edit=None, folder="spec", **changes):
-        spec = load_spec(write_spec(tmp_path / folder, **changes))
+        spec = load_specs(write_spec(tmp_path / folder, **changes))[0]
         resolved = resolve(spec, manager, Catalogue(manager.catalogues()))
-        return make_plan(edit(resolved) if edit else resolved, data, manager, setting)
+        return make_plan([(edit(resolved) if edit else resolved, data)], manager, setting)
 
     return plan
 

@@ -342,7 +342,7 @@ def test_the_median_norm_is_that_of_the_successes(timed):
         (
             "brighten",
             {"options": {"bi": 1}},
-            'option "bi": extra inputs are not permitted, got 1; see "harness plugins',
+            'attack "brighten": unknown option "bi"; expected by',
         ),
     ],
 )

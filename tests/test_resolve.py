@@ -14,7 +14,7 @@ from harness.api import Attack, Capabilities, FractionalFloat, Options, hookimpl
 from harness.catalogue import IMAGENET, Catalogue, Normalization
 from harness.errors import HarnessError
 from harness.resolve import resolve
-from harness.spec import load_spec
+from harness.spec import load_specs
 
 VALID = {
     "name": "name: mine",
@@ -91,7 +91,7 @@ def resolved(manager, tmp_path):
     def resolve_sections(folder=tmp_path, catalogue=None, **sections):
         path = folder / "spec.yaml"
         path.write_text("\n".join((VALID | sections).values()))
-        return resolve(load_spec(path), manager, catalogue or Catalogue(manager.catalogues()))
+        return resolve(load_specs(path)[0], manager, catalogue or Catalogue(manager.catalogues()))
 
     return resolve_sections
 
@@ -265,7 +265,7 @@ def test_folder_of_a_spec_that_is_given_relative_is_absolute_for_workers(resolve
     (tmp_path / "spec.yaml").write_text(text)
     from pathlib import Path
 
-    (model,) = resolve(load_spec(Path("spec.yaml")), manager, Catalogue(manager.catalogues())).models
+    (model,) = resolve(load_specs(Path("spec.yaml"))[0], manager, Catalogue(manager.catalogues())).models
     assert model.weights == tmp_path / "a.pt"
     assert model.folder == tmp_path
 
@@ -330,11 +330,11 @@ def test_resolving_the_demo_imports_neither_torch_nor_numpy():
         from harness.catalogue import Catalogue
         from harness.manager import Manager
         from harness.resolve import resolve
-        from harness.spec import find_spec, load_spec
+        from harness.spec import find_spec, load_specs
 
         manager = Manager.discover()
         catalogue = Catalogue(manager.catalogues())
-        resolved = resolve(load_spec(find_spec("digits-demo", catalogue)), manager, catalogue)
+        resolved = resolve(load_specs(find_spec("digits-demo", catalogue))[0], manager, catalogue)
         assert len(resolved.correctors) == 8
         print([name for name in ("torch", "torchvision", "numpy", "sklearn", "scipy", "PIL") if name in sys.modules])
     """

@@ -269,11 +269,11 @@ from pathlib import Path
 from harness.catalogue import Catalogue
 from harness.manager import Manager
 from harness.resolve import resolve
-from harness.spec import load_spec
+from harness.spec import load_specs
 
 manager = Manager.discover()
 for spec in sys.argv[1:]:
-    resolved = resolve(load_spec(Path(spec)), manager, Catalogue(manager.catalogues()))
+    resolved = resolve(load_specs(Path(spec))[0], manager, Catalogue(manager.catalogues()))
     print(*[each.name for each in (*resolved.correctors, *resolved.adapters)])
 """
 

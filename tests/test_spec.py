@@ -12,7 +12,7 @@ from harness.catalogue import Catalogue
 from harness.controls import ALL_CONTROLS
 from harness.errors import SpecError
 from harness.manager import Manager
-from harness.spec import find_spec, load_spec
+from harness.spec import find_spec, load_specs
 
 SHORTEST = """\
 name: shortest
@@ -33,7 +33,7 @@ def load(tmp_path):
     def load_text(text: str):
         path = tmp_path / "spec.yaml"
         path.write_text(text)
-        return load_spec(path).experiment
+        return load_specs(path)[0].experiment
 
     return load_text
 
@@ -104,7 +104,7 @@ def test_every_registered_experiment_is_valid_and_named_as_its_file(catalogue):
     paths = catalogue.paths("experiments")
     assert paths
     for name, path in paths.items():
-        assert load_spec(path).experiment.name == name
+        assert load_specs(path)[0].experiment.name == name
 
 
 def test_name_means_a_registered_experiment(catalogue):
@@ -154,5 +154,5 @@ def test_findings_name_the_file_as_it_was_given(tmp_path, monkeypatch):
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "a.yaml").write_text("name: 5\n" + SHORTEST.partition("\n")[2])
     with pytest.raises(SpecError) as raised:
-        load_spec((tmp_path / "specs" / "a.yaml").relative_to(tmp_path))
+        load_specs((tmp_path / "specs" / "a.yaml").relative_to(tmp_path))[0]
     assert str(raised.value) == "specs/a.yaml:1:7: name: got 5, expected text"

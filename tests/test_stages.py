@@ -20,13 +20,17 @@ from toys import (
 )
 
 from harness.api import Adapter, AdapterCapabilities, Attack, Capabilities, NoOptions, hookimpl
-from harness.engine.images import to_pixels
+from harness.engine import prediction
+from harness.engine.images import ImageSet, to_pixels
+from harness.engine.norms import per_sample_norm
 from harness.engine.prediction import labelled_true, predict
+from harness.engine.randomness import PerSampleStreams, derive_seed
 from harness.errors import ContractError, DataError, StoreError
 from harness.stages import baseline, correct
 from harness.stages.context import split_rows, state_of
 from harness.stages.execute import execute
 from harness.stages.jobs import BaselineJob, CorrectJob, SplitJob
+from harness.stages.sham import randomly_moved
 from harness.stages.stage import Stage
 from harness.store import TENSORS, Artifact
 
@@ -241,6 +245,71 @@ def test_a_correction_that_was_cut_off_goes_on_and_ends_the_same(tmp_path, done,
     assert again[0] == 3
     assert states_equal(resumed.tensors, expected.tensors)
     assert resumed.meta == expected.meta
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0"], ids=["missing", "flipped"])
+def test_a_correction_whose_images_were_damaged_meanwhile_starts_anew(tmp_path, done, damage):
+    expected = done.correct("bim")
+    at = replace_store(done.at, tmp_path)
+    with pytest.raises(CutError):
+        done.correct("bim", context=at.context(progress=cut_after(2), every_seconds=0))
+    (path,) = at.context().partial.folder.glob("images.*.safetensors")
+    path.write_bytes(damage and path.read_bytes().replace(path.read_bytes()[300:304], b"\1\2\3\4"))
+    again = []
+    anew = done.correct("bim", context=at.context(progress=lambda number, _total: again.append(number)))
+    assert again[0] == 1
+    assert states_equal(anew.tensors, expected.tensors)
+
+
+def test_checkpoints_do_not_hold_what_was_checkpointed_before(tmp_path, done):
+    at = replace_store(done.at, tmp_path)
+    sizes = []
+    context = at.context(every_seconds=0)
+
+    def progress(number, total):
+        sizes.extend(path.stat().st_size for path in context.partial.folder.glob("*.checkpoint"))
+
+    context.progress = progress
+    images = done.correct("bim", context=context).tensors["images"]
+    assert len(sizes) > 3
+    assert max(sizes) < min(images.nbytes, 1000)
+
+
+@pytest.mark.parametrize("batch", [2, 5, 1000])
+def test_what_is_looked_at_in_batches_is_what_is_looked_at_whole(monkeypatch, done, batch):
+    corrected = done.correct("ddn")
+    sham = done.sham(corrected, "l2")
+    monkeypatch.setattr(prediction, "CPU_BATCH_SIZE", batch)
+    for one, other in ((done.correct("ddn"), corrected), (done.sham(corrected, "l2"), sham)):
+        assert states_equal(one.tensors, other.tensors)
+        assert one.meta == other.meta
+
+
+def test_a_sham_is_as_when_all_samples_are_moved_at_once(done):
+    perturbed = done.correct()
+    rows = perturbed.tensors["rows"]
+    originals, _ = pixels_and_labels(done, rows)
+    streams = PerSampleStreams.of(rows, seed=derive_seed("sham", done.at.subject.seed), device=torch.device("cpu"))
+    norms = per_sample_norm(perturbed.tensors["images"] - originals, "l2")
+    expected = randomly_moved(originals, norms, norm="l2", directions=streams.normal((1, 6, 6)))
+    assert torch.equal(done.sham(perturbed, "l2").tensors["images"], expected)
+
+
+def test_no_stage_gathers_more_than_a_batch(tmp_path, monkeypatch):
+    gathered, gather = [], ImageSet.gather
+
+    def gather_and_tell(self, rows):
+        gathered.append(len(rows))
+        return gather(self, rows)
+
+    monkeypatch.setattr(ImageSet, "gather", gather_and_tell)
+    monkeypatch.setattr(prediction, "CPU_BATCH_SIZE", 8)
+    run = Run(Surroundings(tmp_path, manager=manager()))
+    perturbed = run.correct()
+    weights = run.adapt(perturbed=run.sham(perturbed), source="sham", keep="all")
+    run.evaluate(weights, perturbed=perturbed)
+    assert sum(gathered) > 500
+    assert max(gathered) == 16  # the baseline's batch
 
 
 def replace_store(at, root):

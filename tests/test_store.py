@@ -6,7 +6,9 @@ import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StoreError
 from harness.store import META, TENSORS, Artifact, CorruptArtifactError, Partial, Store, atomic_write, content_key
+from harness.tensor_files import TensorFile
 
 KEY = content_key("stage", 1)
 
@@ -122,6 +125,55 @@ def test_one_key_saved_by_many_at_once_is_one_whole_artifact(store):
     weights = store.load("split", KEY).tensors["weights"]
     assert float(weights.min()) == float(weights.max())
     assert [path.name for path in (store.root / "split" / KEY[:2]).iterdir()] == [KEY]
+
+
+# -- tensors that are in files already ------------------------------------------------------------------------------------
+
+
+def filed(store, name="images", value=1.0):
+    """An artifact one of whose tensors lies in a file, among a stage's checkpoints."""
+    file = TensorFile.create(store.partial(KEY).folder, name, (50, 3), "float32")
+    file.append(np.full((50, 3), value, np.float32))
+    return Artifact({**artifact(value).tensors, name: file.tensor()}, artifact().meta, artifact().times, {name: file})
+
+
+def test_a_file_is_moved_into_the_artifact_and_read_with_the_rest(store):
+    saved = filed(store)
+    written = saved.files["images"].path.stat()
+    store.save("correct", KEY, saved)
+    kept = (store.folder("correct", KEY) / "images.safetensors").stat()
+    assert (kept.st_ino, kept.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert list(store.partial(KEY).folder.iterdir()) == []
+    same(store.load("correct", KEY), saved)
+
+
+def test_a_flipped_bit_of_a_moved_file_is_noticed(store):
+    store.save("correct", KEY, filed(store))
+    path = store.folder("correct", KEY) / "images.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(CorruptArtifactError, match="its checksum does not fit"):
+        store.load("correct", KEY)
+
+
+def test_an_artifact_that_cannot_be_stored_leaves_the_file_to_its_checkpoint(store):
+    saved = filed(store)
+    too_large = replace(saved, tensors={**saved.tensors, "weights": torch.rand(20_000)})
+    with pytest.raises(StoreError, match="cannot be written"), file_size_limit(20_000):
+        store.save("correct", KEY, too_large)
+    assert saved.files["images"].path.exists()
+    store.save("correct", KEY, saved)
+    same(store.load("correct", KEY), saved)
+
+
+def test_a_file_that_another_process_removed_when_it_stored_the_same_is_not_missed(store):
+    first, second = filed(store, value=1.0), filed(store, value=2.0)
+    store.save("correct", KEY, first)
+    store.partial(KEY).clear()
+    store.save("correct", KEY, second)
+    same(store.load("correct", KEY), first)
+    store.discard("correct", KEY)
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.save("correct", KEY, second)
 
 
 # -- what cannot be written -----------------------------------------------------------------------------------------------

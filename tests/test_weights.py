@@ -340,3 +340,46 @@ def test_the_digest_ignores_order_and_memory_layout(state):
 )
 def test_the_digest_sees_every_difference(changed):
     assert weights_digest(changed) != weights_digest({"a": torch.ones(4)})
+
+
+def test_a_new_head_takes_all_but_the_last_layer_of_a_file_for_other_classes(tmp_path):
+    pretrained, network = Net(outputs=1000), Net(outputs=2)
+    head = {name: tensor.clone() for name, tensor in network.linear.state_dict().items()}
+    load_into(network, pretrained.state_dict(), path=tmp_path / "net.pth", new_head=True)
+    assert same(network.conv.state_dict(), pretrained.conv.state_dict())
+    assert same(network.linear.state_dict(), head)
+
+
+def test_a_new_head_is_not_made_where_the_classes_agree(tmp_path):
+    pretrained, network = Net(), Net()
+    load_into(network, pretrained.state_dict(), path=tmp_path / "net.pth", new_head=True)
+    assert same(network.state_dict(), pretrained.state_dict())
+
+
+def test_a_file_for_other_classes_is_refused_where_no_training_follows_and_the_way_out_is_said(tmp_path):
+    network = Net(outputs=2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(DataError) as caught:
+        load_into(network, Net(outputs=1000).state_dict(), path=tmp_path / "net.pth")
+    way_out = (
+        'only its head is for other classes: "trained: false" takes the rest, gives it a new head and fine-tunes it'
+    )
+    assert str(caught.value).splitlines() == [
+        f'weights "{tmp_path / "net.pth"}" do not fit the network Net; {way_out}',
+        "  shape: linear.weight: (1000, 3) in the file, (2, 3) in the network",
+        "  shape: linear.bias: (1000,) in the file, (2,) in the network",
+    ]
+    assert same(network.state_dict(), before)
+
+
+def test_a_new_head_excuses_no_other_layer(tmp_path):
+    pretrained = Net(outputs=1000).state_dict() | {"conv.weight": torch.zeros(4, 1, 1, 1)}
+    with pytest.raises(DataError, match=r"check the number of classes and the width(?s:.*)conv.weight: \(4, 1, 1, 1\)"):
+        load_into(Net(), pretrained, path=tmp_path / "net.pth", new_head=True)
+    with pytest.raises(DataError, match=r"missing: norm.weight"):
+        load_into(
+            Net(),
+            {name: tensor for name, tensor in Net(5).state_dict().items() if name != "norm.weight"},
+            path=tmp_path / "net.pth",
+            new_head=True,
+        )

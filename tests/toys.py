@@ -13,7 +13,7 @@ from harness.catalogue import Normalization
 from harness.data import Data
 from harness.engine.networks import PixelClassifier
 from harness.models import Input
-from harness.resolve import ResolvedAdapter, ResolvedCorrector, ResolvedModel, ResolvedPlugin
+from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedModel, ResolvedPlugin
 from harness.stages import adapt, baseline, correct, evaluate, sham, split
 from harness.stages.context import Context, Workshop, state_of
 from harness.stages.jobs import AdaptJob, BaselineJob, CorrectJob, EvaluateJob, ShamJob, SplitJob, Subject

@@ -34,7 +34,7 @@ def command(suite: str, *, as_json: bool, **options: Any) -> int:
             codes.append(error.exit_code)
             skipped.append({"experiment": experiment, "reason": str(error), "exit_code": error.exit_code})
             continue
-        codes.append(1 if state.failures else 0)
+        codes.append(state.exit_code)
         if as_json:
             tables.append(tables_as_json(prepared))
         else:

@@ -19,6 +19,10 @@ def command(*, as_json: bool) -> int:
 
     findings = list(examine(Manager.discover()))
     entries = [asdict(finding) for finding in findings]
+    if not as_json:  # a column for the few remedies would leave the messages no room
+        entries = [
+            {**entry, "message": "\n".join(filter(None, (entry["message"], entry["remedy"])))} for entry in entries
+        ]
     columns = ("subject", "verdict", "message")
     show_list(entries, columns=columns, key="findings", as_json=as_json, title="This installation")
     return 1 if any(finding.verdict == "broken" for finding in findings) else 0

@@ -14,13 +14,16 @@ def command(*, as_json: bool) -> None:
     """List the registered experiments (`harness run NAME`) and suites (`harness bench NAME`)."""
     from harness.catalogue import Catalogue
     from harness.manager import Manager
-    from harness.spec import load_spec
+    from harness.spec import load_specs
 
     catalogue = Catalogue(Manager.discover().catalogues())
     entries = []
     for name, path in catalogue.paths("experiments").items():
-        experiment = load_spec(path).experiment
-        rows = len(experiment.models) * len(experiment.correctors) * len(experiment.adapters)
+        variants = [loaded.experiment for loaded in load_specs(path)]
+        rows = sum(
+            len(one.models) * len(one.correctors) * len(one.adapters) * len(one.quantization) for one in variants
+        )
+        experiment = variants[0]
         entries.append(
             {
                 "name": name,

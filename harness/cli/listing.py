@@ -39,12 +39,13 @@ def show_list(
     console = make_console()
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = UNLIMITED  # whoever reads a pipe wants all of it
+    if not droppable:
+        console.print(_grid(entries, columns, title))
+        return
     shown = list(columns)
-    name_width = _room(entries, shown, title, console)
-    while droppable and len(shown) > 1 and name_width < SHORTEST_NAME:
+    while (name_width := _room(entries, shown, title, console)) < SHORTEST_NAME and len(shown) > 1:
         shown.pop()
-        name_width = _room(entries, shown, title, console)
-    console.print(_grid(entries, shown, title, name_width=max(name_width, 1) if droppable else None))
+    console.print(_grid(entries, shown, title, name_width=max(name_width, 1)))
     if hidden := [_heading(column) for column in columns if column not in shown]:
         click.echo(f"Too narrow for {', '.join(hidden)}.", err=True)
 

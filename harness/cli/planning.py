@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table as Grid
 
 from harness.cli.watching import cell_label, stage_label
+from harness.stages.jobs import SearchJob
+from harness.validation import alternatives
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +18,19 @@ if TYPE_CHECKING:
     from harness.launch import Prepared
     from harness.run_state import RunState
     from harness.stages.jobs import StageKind
+    from harness.stages.stage import Stage
 
-ORDER: tuple[StageKind, ...] = ("baseline", "split", "correct", "sham", "adapt", "evaluate")
+ORDER: tuple[StageKind, ...] = (
+    "baseline",
+    "split",
+    "correct",
+    "sham",
+    "adapt",
+    "search",
+    "evaluate",
+    "measure",
+    "figure",
+)
 
 
 def render_plan(prepared: Prepared, state: RunState, console: Console) -> None:
@@ -40,6 +53,10 @@ def render_plan(prepared: Prepared, state: RunState, console: Console) -> None:
         )
     console.print(cells)
     console.print(_stage_grid(state))
+    if searches := [stage.job for stage in state.stages.values() if isinstance(stage.job, SearchJob)]:
+        asked = dict.fromkeys(f"{job.trials} trials ({job.sampler})" for job in searches)
+        adaptations = sum(job.trials for job in searches)
+        console.print(f"Each search is {alternatives(list(asked))}: {adaptations:,} adaptations in all.")
 
 
 def _stage_grid(state: RunState) -> Grid:
@@ -56,6 +73,14 @@ def _stored(state: RunState) -> list[Any]:
     return [stage for key, stage in state.stages.items() if key in state.done]
 
 
+def _trials(stage: Stage) -> dict[str, Any]:
+    """Return what is tuned and in how many trials, nothing for a stage that tunes nothing."""
+    job = stage.job
+    if not isinstance(job, SearchJob):
+        return {}
+    return {"sampler": job.sampler, "trials": job.trials, "space": job.space.written()}
+
+
 def plan_as_json(prepared: Prepared, state: RunState) -> dict[str, Any]:
     """Return the plan as a versioned object."""
     pending = {cell.key for cell in state.pending_cells}
@@ -70,7 +95,7 @@ def plan_as_json(prepared: Prepared, state: RunState) -> dict[str, Any]:
             for cell in prepared.plan.cells
         ],
         "stages": [
-            {"stage": stage.kind, "name": stage_label(stage), "key": key, "stored": key in state.done}
+            {"stage": stage.kind, "name": stage_label(stage), "key": key, "stored": key in state.done, **_trials(stage)}
             for key, stage in state.stages.items()
         ],
     }

@@ -10,14 +10,12 @@ import click
 from harness.cli import SuggestingGroup, plugin_check, plugin_new
 from harness.cli.listing import show_list
 from harness.cli.options import json_option
-from harness.kinds import KINDS
+from harness.kinds import KINDS, NORMS
 
 if TYPE_CHECKING:
-    from harness.contract import Norm
-    from harness.kinds import Kind
+    from harness.kinds import Kind, Norm
     from harness.manager import Manager, PluginName
 
-NORMS = ("l0", "l1", "l2", "linf")
 ATTACK_COLUMNS = ("name", "norm", "library", "goals", "gradients", "budget", "stochastic")
 COLUMNS = ("name", "kind", "library")
 

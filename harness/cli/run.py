@@ -38,7 +38,7 @@ def command(spec: str, *, dry_run: bool, as_json: bool, **options: Any) -> int:
         click.echo(json.dumps(tables_as_json(prepared), ensure_ascii=False))
     else:
         show_tables(prepared)
-    return 1 if state.failures else 0
+    return state.exit_code
 
 
 def run_one(spec: str, options: Options) -> tuple[Prepared, RunState]:
@@ -47,6 +47,7 @@ def run_one(spec: str, options: Options) -> tuple[Prepared, RunState]:
     from harness.launch import prepare, run
 
     prepared = prepare(spec, options)
+    known = len(prepared.manager.problems)
     watcher = make_watcher(workers=prepared.workers)
     try:
         with _terminated_as_interrupted():
@@ -58,9 +59,8 @@ def run_one(spec: str, options: Options) -> tuple[Prepared, RunState]:
     finally:
         watcher.close()
     _say_where(prepared, state)
-    for problem in prepared.manager.problems:
-        if problem.message.startswith("harness_run_event"):  # an observer's own fault, which stopped nothing but it
-            click.echo(f"{problem.distribution}/{problem.package} {problem.message}; it was not told again", err=True)
+    for problem in prepared.manager.problems[known:]:  # observers' own faults, which stopped nothing but them
+        click.echo(f"{problem.distribution}/{problem.package} {problem.message}; it was not told again", err=True)
     return prepared, state
 
 
@@ -102,6 +102,12 @@ def _say_where(prepared: Prepared, state: RunState) -> None:
 
     if state.failures:
         click.echo(f"{len(state.failures)} cells failed; their reasons are in {prepared.results}/failures/", err=True)
+    for record in state.failed_pictures:
+        click.echo(f"{record.name.title}: no figure: {record.failure}", err=True)
+    drawn = [picture.stem for picture in state.plan.pictures]
+    drawn = [stem for stem in drawn if stem not in {record.name.stem for record in state.failed_pictures}]
+    if drawn:
+        click.echo(f"{prepared.results}/figures/: {', '.join(drawn)} (.png, .svg, .csv, .json)", err=True)
     if os.environ.get("HARNESS_DEBUG") or click.get_current_context().find_root().params.get("debug"):
         for text in state.tracebacks:
             click.echo(text, err=True)

@@ -176,7 +176,8 @@ def stage_label(stage: Stage) -> str:
     job = stage.job
     corrector = getattr(job, "corrector", None)
     adapter = getattr(job, "adapter", None)
-    what = next((part.name for part in (corrector, adapter) if part is not None), "")
+    figure = getattr(job, "figure", None)
+    what = next((part.name for part in (corrector, adapter, figure) if part is not None), "")
     return " ".join(part for part in (stage.kind, what, f"seed {job.subject.seed}") if part)
 
 

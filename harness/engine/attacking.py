@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.criteria import LabelCriterion, Objective, Select
     from harness.engine.examples import BatchExamples, TrainingExamples
     from harness.engine.networks import PixelClassifier
+    from harness.references import Gradients
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ class RunOptions(TypedDict, total=False):
     max_passes: int | None
     examples: TrainingExamples | None
     judge: PixelClassifier | None
+    gradients: Gradients
 
 
 class AttackRun:
     """An attack bound to a classifier: runs it on batches, watches it, and lets the original classifier judge.
 
     ``max_passes``: forward and backward passes per image, on average over a batch, after which the attack is ended and what it
-    has found counts. ``judge``: the quantized twin where that is the subject; it decides in the network's place.
+    has found counts. ``judge``: the quantized twin where that is the subject; it decides in the network's place, and ``gradients``
+    says whose the attack gets.
     """
 
     wants_true: ClassVar[bool]
@@ -81,6 +84,7 @@ class AttackRun:
         max_passes: int | None = None,
         examples: TrainingExamples | None = None,
         judge: PixelClassifier | None = None,
+        gradients: Gradients = "full-precision",
     ) -> None:
         self.attack = attack
         self.judge = judge or network
@@ -89,7 +93,9 @@ class AttackRun:
         self.max_passes = max_passes
         self.examples = examples
         threat = ThreatModel(attack.capabilities.norm, network.bounds, getattr(attack.options, "eps", None))
-        self._guard = Guard(network, what=f'attack "{name}"', threat=threat, seed=seed, judge=judge)
+        self._guard = Guard(
+            network, what=f'attack "{name}"', threat=threat, seed=seed, judge=judge, gradients=gradients
+        )
 
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""

@@ -15,7 +15,7 @@ import torch
 from harness.engine.folding import attack_ready
 from harness.engine.networks import state_version
 from harness.engine.norms import per_sample_norm
-from harness.engine.quantizing import StraightThrough
+from harness.engine.quantizing import attackable
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
 from harness.errors import ContractError
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from harness.engine.networks import PixelClassifier
     from harness.engine.observing import ThreatModel
+    from harness.engine.quantizing import Attackable
+    from harness.references import Gradients
 
 
 class Guard:
     """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
 
-    ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and the network's gradients.
+    ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and ``gradients`` says whose gradients.
     """
 
     def __init__(
@@ -42,17 +44,19 @@ class Guard:
         threat: ThreatModel,
         seed: int,
         judge: PixelClassifier | None = None,
+        gradients: Gradients = "full-precision",
     ) -> None:
         self.network = network
         self.judge = judge
+        self.gradients = gradients
         self.what = what
         self.threat = threat
         self.seed = seed
         self.restore()
 
-    def _attack_ready(self) -> PixelClassifier | StraightThrough:
+    def _attack_ready(self) -> Attackable:
         twin = attack_ready(self.network)
-        return twin if self.judge is None else StraightThrough(twin, copy.deepcopy(self.judge))
+        return twin if self.judge is None else attackable(twin, copy.deepcopy(self.judge), self.gradients)
 
     @contextmanager
     def watching(self, images: Tensor, samples: Tensor) -> Iterator[Tensor]:

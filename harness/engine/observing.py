@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from harness.contract import Norm
     from harness.criteria import LabelCriterion, Select
-    from harness.engine.networks import PixelClassifier
-    from harness.engine.quantizing import StraightThrough
+    from harness.engine.quantizing import Attackable
 
 
 class AttackEndedError(BaseException):
@@ -198,9 +197,7 @@ class Observer:
 class ObservedClassifier(nn.Module):
     """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it."""
 
-    def __init__(
-        self, network: PixelClassifier | StraightThrough, observer: Observer, rows: Tensor | None = None
-    ) -> None:
+    def __init__(self, network: Attackable, observer: Observer, rows: Tensor | None = None) -> None:
         super().__init__()
         self.network = network
         self.bounds = network.bounds

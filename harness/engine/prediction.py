@@ -49,7 +49,7 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | Non
     """Classify a set in eval mode and float32."""
     predicted, losses = [], []
     with evaluating(network), torch.inference_mode():
-        for pixels, labels in images.batches(batch_size or _batch_size(network)):
+        for pixels, labels in images.batches(batch_size or batch_size_on(network.device)):
             logits = network(pixels)
             predicted.append(logits.argmax(1).cpu())
             losses.append(cross_entropy(logits, labels, reduction="none").cpu())
@@ -64,7 +64,7 @@ def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, b
         # Many networks cannot reshape an empty batch.
         return torch.empty(0, dtype=torch.bool)
     verdicts = []
-    size = batch_size or _batch_size(network)
+    size = batch_size or batch_size_on(network.device)
     with evaluating(network), torch.inference_mode():
         for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
@@ -72,5 +72,6 @@ def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, b
     return torch.cat(verdicts)
 
 
-def _batch_size(network: PixelClassifier) -> int:
-    return CPU_BATCH_SIZE if network.device.type == "cpu" else GPU_BATCH_SIZE
+def batch_size_on(device: torch.device) -> int:
+    """Return how many images are classified, or looked at, at once."""
+    return CPU_BATCH_SIZE if device.type == "cpu" else GPU_BATCH_SIZE

@@ -1,4 +1,4 @@
-"""Quantized twins: made of a copy by a quantizer plugin, checked, and put before attacks with full-precision gradients."""
+"""Quantized twins: made of a copy by a quantizer plugin, checked, and put before attacks with gradients to follow."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.errors import ContractError
 if TYPE_CHECKING:
     from harness.contract import Domain, Options
     from harness.measuring import Quantizer
+    from harness.references import Gradients
 
 
 def quantized(
@@ -30,6 +31,7 @@ def quantized(
         )
     twin = PixelClassifier(made, mean=[0.0], std=[1.0], num_classes=network.num_classes).to(network.device)
     twin.training = False  # not eval(), which exported programs refuse
+    twin.requires_grad_(requires_grad=False)
     images = next(iter(calibration.batches(2)))
     with torch.inference_mode():
         logits = twin(images)
@@ -46,8 +48,16 @@ def quantized(
     return twin
 
 
-class StraightThrough(nn.Module):
-    """What an attack on a quantized classifier gets: the quantized logits, with the full-precision twin's gradients."""
+def attackable(twin: PixelClassifier, judge: PixelClassifier, gradients: Gradients) -> Attackable:
+    """Return what an attack on the quantized ``judge`` gets: always its logits, to the last bit, with either one's gradients.
+
+    ``twin`` is its counterpart in full precision. Straight-through gradients are what the judge's own rounding lets through.
+    """
+    return judge if gradients == "straight-through" else FullPrecisionGradients(twin, judge)
+
+
+class FullPrecisionGradients(nn.Module):
+    """The logits of a quantized classifier, with the gradients of its counterpart in full precision."""
 
     def __init__(self, twin: PixelClassifier, judge: PixelClassifier) -> None:
         super().__init__()
@@ -65,3 +75,7 @@ class StraightThrough(nn.Module):
             return judged
         full: Tensor = self.twin(images)
         return judged + (full - full.detach())  # in this order the values are the judge's to the last bit
+
+
+Attackable = PixelClassifier | FullPrecisionGradients
+"""What an attack may be given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING
 
 from harness.claims import CLAIM_WORDS
@@ -32,7 +33,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     diagnostics = names_of("diagnostics", [row.figures for table in tables for row in table.rows])
     lines = [flat_row(table, row) for table in tables for row in table.rows]
     text = io.StringIO()
-    measures = dict.fromkeys(name for table in tables for row in table.rows for name in _measures(row))
+    rows = [row for table in tables for row in table.rows]
+    measures = dict.fromkeys(name for row in rows for name in (*_measures(row), *_quantized(row), *_tuning(row)))
     names = [*_header(), *map(_diagnostic, diagnostics), *measures]
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
@@ -67,7 +69,7 @@ def flat_row(table: Table, row: Row) -> dict[str, Value]:
         flat |= _reference(reference_name, row.claims.references[index] if row.claims else None)
     for claim_name in CLAIM_WORDS:
         flat |= _claim(claim_name, getattr(row.claims, claim_name, None))
-    flat |= _work(row.work) | _measures(row)
+    flat |= _work(row.work) | _measures(row) | _quantized(row) | _tuning(row)
     return flat | {_diagnostic(name): value.mean for name, value in row.figures.diagnostics.items()}
 
 
@@ -145,6 +147,42 @@ def _measures(row: Row) -> dict[str, Value]:
         own = {**one.shares, **one.figures}
         flat |= {f"measure_{name}_{figure}": value.mean for figure, value in own.items()}
     return flat
+
+
+def _quantized(row: Row) -> dict[str, Value]:
+    """Return a quantized row before and after: accuracies before, MB and images/s of both."""
+    if row.quantized is None:
+        return {}
+    before, after = row.quantized.before, row.quantized.after
+    accuracies: dict[str, Statistic | None] = {
+        name: getattr(before, name) for name in ("source", "train", "valid", "test")
+    }
+    flat: dict[str, Value] = {
+        f"before_quantizing_{name}": one.mean if one else None for name, one in accuracies.items()
+    }
+    for precision, found in (("full_precision", before), ("quantized", after)):
+        speed = found.images_per_second
+        flat |= {
+            f"{precision}_megabytes": found.megabytes,
+            f"{precision}_images_per_second": speed.mean if speed else None,
+        }
+    return flat
+
+
+def _tuning(row: Row) -> dict[str, Value]:
+    """Return how a row was tuned: trials of each seed, the winners' validation accuracies, each dimension's value per seed."""
+    if row.tuning is None:
+        return {}
+    flat: dict[str, Value] = {
+        "search_sampler": row.tuning.sampler,
+        "search_trials": row.tuning.trials,
+        "search_distinct_per_seed": _joined(row.tuning.distinct.values()),
+        "search_failed": row.tuning.failed,
+        "search_valid_per_seed": _joined(row.tuning.valid.per_seed.values()),
+        "search_repetition_per_seed": _joined(row.tuning.repetitions.values()),
+    }
+    chosen = {name: [json.dumps(value) for value in one.values()] for name, one in row.tuning.chosen.items()}
+    return flat | {f"search_chosen_{name}_per_seed": " ".join(values) for name, values in chosen.items()}
 
 
 def _diagnostic(name: str) -> str:

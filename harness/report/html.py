@@ -10,7 +10,7 @@ from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
 from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
 from harness.report.dot_plot import dot_plot
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
-from harness.report.measures import MEASURES_CAPTION, MEASURES_TITLE, measure_tables
+from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness.leaderboard import Column, Row, Table
+    from harness.report.measures import SideSection
 
 DENSE = 10  # columns beyond which a table is set closer
 STYLE = """
@@ -71,6 +72,9 @@ svg .control .dot { fill: var(--soft); }
 svg .control .hollow { stroke: var(--soft); }
 svg .control text { fill: var(--soft); }
 .scroll { overflow-x: auto; }
+figure { margin: 0.5rem 0; max-width: 60rem; }
+figure img { display: block; width: 100%; background: #fff; }
+figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.4rem; max-width: 75ch; }
 @media (min-width: 58.01rem) { .dense th, .dense td { padding: 0.3rem 0.4rem; } }
 @media (max-width: 72rem) { table { font-size: 0.82rem; } th, td { padding: 0.3rem; } }
 @media (max-width: 58rem) {
@@ -88,8 +92,8 @@ svg .control text { fill: var(--soft); }
 """
 
 
-def to_html(tables: Sequence[Table], title: str) -> str:
-    """Return the page; whatever names and messages hold is escaped."""
+def to_html(tables: Sequence[Table], title: str, drawings: str = "") -> str:
+    """Return the page; whatever names and messages hold is escaped. ``drawings`` is the section of figures, as HTML."""
     body = "\n".join(_section(table) for table in tables)
     name = escape(title)
     return f"""<!doctype html>
@@ -103,6 +107,7 @@ def to_html(tables: Sequence[Table], title: str) -> str:
 <body>
 <h1>{name}</h1>
 {body}
+{drawings}
 {_reading(tables)}
 </body>
 </html>
@@ -120,7 +125,11 @@ def _section(table: Table) -> str:
     if judged:
         parts += [f"<h3>{escape(DIFFERENCES_TITLE)}</h3>", _differences(judged), *map(_soft, missing_lines(table))]
         parts += ["<h3>Verdicts</h3>", _list(summaries(table)), _list(verdicts(table), css="soft")]
-    parts += [*_measures(table), *_works(table), *_figures(table)]
+    parts += [
+        *(part for section in side_sections(table) for part in _side_section(section)),
+        *_works(table),
+        *_figures(table),
+    ]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         parts += [f"<h3>{heading}</h3>", _list(lines)] if lines else []
     if table.comparable:
@@ -158,15 +167,15 @@ def _differences(rows: Iterable[Row]) -> str:
     return _grid(["Row", *("\n".join(heading) for heading in columns)], lines, names=1)
 
 
-def _measures(table: Table) -> list[str]:
-    parts = []
-    for one in measure_tables(table):
+def _side_section(section: SideSection) -> list[str]:
+    parts = [f"<h3>{section.title}</h3>", _soft(section.caption)]
+    for one in section.tables:
         lines = [
-            _line(row, [_cell(row.key.label, "Row", "name"), *map(_cell, cells, one.headings)])
-            for row, cells in one.lines
+            _line(row, [_cell(label, "Row", "name"), *map(_cell, cells, one.headings)])
+            for row, label, cells in one.lines
         ]
         parts += [_soft(f"{one.title}."), _grid(["Row", *one.headings], lines, names=1)]
-    return [f"<h3>{MEASURES_TITLE}</h3>", _soft(MEASURES_CAPTION), *parts] if parts else []
+    return parts
 
 
 def _works(table: Table) -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.corrections import CorrectionCounts, Work
     from harness.leaderboard import Row, Table
     from harness.measures import Measured
+    from harness.quantization import BeforeAfter, Precision
+    from harness.searches import Tuning
 
 VERSION = 1
 
@@ -58,6 +60,8 @@ def _row(row: Row) -> dict[str, Any]:
             "diagnostics": {name: _statistic(value) for name, value in row.figures.diagnostics.items()},
         },
         "measures": {name: _measured(one) for name, one in row.measures.items()},
+        "quantized": _before_after(row.quantized),
+        "search": _tuning(row.tuning),
         "best": [name for name in COLUMNS if name in row.best],
         "flags": list(row.flags),
         "versus_finetune": _difference(row.versus_finetune),
@@ -74,6 +78,30 @@ def _measured(one: Measured) -> dict[str, Any]:
         "figures": {name: _statistic(value) for name, value in one.figures.items()},
         "shares": {name: _statistic(value) for name, value in one.shares.items()},
     }
+
+
+def _tuning(tuning: Tuning | None) -> dict[str, Any] | None:
+    if tuning is None:
+        return None
+    return {
+        "sampler": tuning.sampler,
+        "trials": tuning.trials,
+        "distinct": _by_seed(tuning.distinct),
+        "failed": tuning.failed,
+        "valid": _statistic(tuning.valid),
+        "chosen": {name: {str(seed): value for seed, value in one.items()} for name, one in tuning.chosen.items()},
+        "repetitions": _by_seed(tuning.repetitions),
+    }
+
+
+def _before_after(found: BeforeAfter | None) -> dict[str, Any] | None:
+    return None if found is None else {"before": _precision(found.before), "after": _precision(found.after)}
+
+
+def _precision(found: Precision) -> dict[str, Any]:
+    accuracies = {name: _statistic(getattr(found, name)) for name in ("source", "train", "valid", "test")}
+    speed = _statistic(found.images_per_second)
+    return {"accuracy": accuracies, "megabytes": found.megabytes, "images_per_second": speed}
 
 
 def _counts(counts: CorrectionCounts | None) -> dict[str, Any] | None:

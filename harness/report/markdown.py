@@ -9,7 +9,7 @@ from harness.comparability import budget
 from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
 from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
-from harness.report.measures import MEASURES_CAPTION, MEASURES_TITLE, measure_tables
+from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness.leaderboard import Column, Row, Table
+    from harness.report.measures import SideSection
 
 _SPECIAL = re.compile(r"([\\|<>*`~])")
 _LINE_BREAK = "\\\n  \u00a0"  # the no-break space keeps a message's next line from being read as a list or a heading
@@ -57,7 +58,11 @@ def _section(table: Table) -> list[str]:
     if judged:
         blocks += [f"### {DIFFERENCES_TITLE}", _differences(judged), *_list(missing_lines(table))]
         blocks += ["### Verdicts", *_list(summaries(table)), "Row by row:", *_list(verdicts(table))]
-    blocks += [*_measures(table), *_works(table), *_figures(table)]
+    blocks += [
+        *(block for section in side_sections(table) for block in _side_section(section)),
+        *_works(table),
+        *_figures(table),
+    ]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         blocks += [f"### {heading}", *_list(lines)] if lines else []
     if table.comparable:
@@ -105,12 +110,12 @@ def _differences(rows: Iterable[Row]) -> str:
     return _grid(heads, lines, names=1)
 
 
-def _measures(table: Table) -> list[str]:
-    blocks = []
-    for one in measure_tables(table):
-        lines = [[escape(text) for text in (row.key.label, *cells)] for row, cells in one.lines]
+def _side_section(section: SideSection) -> list[str]:
+    blocks = [f"### {section.title}", escape(section.caption)]
+    for one in section.tables:
+        lines = [[escape(text) for text in (label, *cells)] for _, label, cells in one.lines]
         blocks += [f"{escape(one.title)}.", _grid(["Row", *map(escape, one.headings)], lines, names=1)]
-    return [f"### {MEASURES_TITLE}", escape(MEASURES_CAPTION), *blocks] if blocks else []
+    return blocks
 
 
 def _works(table: Table) -> list[str]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.leaderboard import figure_lines, summaries
 from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, narrower, work_caption
 from harness.report.figures import FIGURES_TITLE
-from harness.report.measures import MEASURES_CAPTION, MEASURES_TITLE, measure_tables
+from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
     COLUMN_WORDS,
@@ -30,7 +30,7 @@ from harness.report.terminal_grid import add_names, fits, make_console, new_grid
 __all__ = ["make_console", "render"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
     from rich.table import Table as Grid
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from harness.corrections import Work
     from harness.leaderboard import Column, Row, Table
     from harness.report.correctors import WorkColumn
+    from harness.report.measures import SideSection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ def _render_rows(table: Table, console: Console) -> None:
         _render_differences(judged, console)
         say(console, [*wilcoxon_lines(table), *missing_lines(table)])
         say(console, summaries(table))
-    _render_measures(table, console)
+    for section in side_sections(table):
+        _render_section(section, console)
     if table.works:
         _render_works(table.works, console)
     say(console, figure_lines(table), heading=FIGURES_TITLE)
@@ -223,29 +225,28 @@ def _difference_text(reference: Reference, console: Console, between: str) -> Te
     return Text(text, style="bold" if clear_gain(reference) else "")
 
 
-def _render_measures(table: Table, console: Console) -> None:
-    found = measure_tables(table)
-    if not found:
-        return
+def _render_section(section: SideSection, console: Console) -> None:
     console.print()
-    say(console, [MEASURES_TITLE], style="bold")
-    for one in found:
+    say(console, [section.title], style="bold")
+    for one in section.tables:
         say(console, [one.title])
         grid = new_grid()
-        add_names(grid, "Row", [row.key.label for row, _ in one.lines])
+        add_names(grid, "Row", [label for _, label, _ in one.lines])
         for heading in one.headings:
             grid.add_column(plain(heading, console), justify="right", no_wrap=True)
-        for row, cells in one.lines:
-            grid.add_row(*(plain(text, console) for text in (row.key.label, *cells)))
+        for _, label, cells in one.lines:
+            grid.add_row(*(plain(text, console) for text in (label, *cells)))
         if fits(grid, console, wrap=True):
             console.print(grid)
         else:
-            named = [(row, zip(one.headings, cells, strict=True)) for row, cells in one.lines]
-            say(
-                console,
-                [f"{row.key.label}: {', '.join(f'{head} {text}' for head, text in pairs)}" for row, pairs in named],
-            )
-    say(console, [MEASURES_CAPTION])
+            say(console, [_sentence(one.headings, label, cells) for _, label, cells in one.lines])
+    say(console, [section.caption])
+
+
+def _sentence(headings: Iterable[str], label: str, cells: Iterable[str]) -> str:
+    """Write a line of a table that is too wide as a sentence."""
+    found = [f"{heading} {text}" for heading, text in zip(headings, cells, strict=True) if text != ABSENT]
+    return f"{label}: {', '.join(found)}"
 
 
 def _render_works(works: Sequence[Work], console: Console) -> None:

@@ -47,7 +47,7 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
 def _adapt_without_gradients(
     job: AdaptJob, adapter: Adapter[Options], network: PixelClassifier, source: ImageSet, context: Context
 ) -> Artifact:
-    with modes_kept(network), isolated_generators(derive_seed("adapt", context.subject.seed)):
+    with modes_kept(network), isolated_generators(derive_seed("adapt", *_draws(job))):
         adapter.adapt(network, DomainView(source), DomainView(context.train))
     network.requires_grad_()
     if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
@@ -79,6 +79,11 @@ def _adapt_by_gradient(
     return Artifact(as_state(best), {"steps": steps, "best_step": fit.best_step, "history": fit.history})
 
 
+def _draws(job: AdaptJob) -> tuple[int, ...]:
+    """Return what the order of the batches is drawn by: the seed, for a repetition its number too."""
+    return (job.subject.seed, job.repetition) if job.repetition else (job.subject.seed,)
+
+
 class TwoDomainTask:
     """An adapter's losses on a source and a target batch."""
 
@@ -96,8 +101,9 @@ class TwoDomainTask:
         self.forward = TwoDomainForward(network, job.adaptation.batch_norm, target_gradients=capabilities.target)
         # One order for the source of every arm, of T itself too, and one for the target.
         size, target = job.adaptation.batch_size, context.train
-        self.source_order = BatchOrder(target.rows, source.rows, batch_size=size, key=("source-order", self.seed))
-        self.target_order = BatchOrder(target.rows, target.rows, batch_size=size, key=("target-order", self.seed))
+        self.draws = _draws(job)
+        self.source_order = BatchOrder(target.rows, source.rows, batch_size=size, key=("source-order", *self.draws))
+        self.target_order = BatchOrder(target.rows, target.rows, batch_size=size, key=("target-order", *self.draws))
         self.extra_modules = self._modules()
         self._last: tuple[Batch, Batch] | None = None
 
@@ -128,7 +134,7 @@ class TwoDomainTask:
 
     def _batch(self, images: ImageSet, order: BatchOrder, domain: str, step: int) -> tuple[Tensor, Tensor]:
         pixels, labels = images.gather(order.batch(step))
-        key = ("adaptation-augmentation", domain, self.seed, step)
+        key = ("adaptation-augmentation", domain, *self.draws, step)
         return augment(pixels, self.job.adaptation.augmentation, key=key), labels
 
     def _modules(self) -> dict[str, torch.nn.Module]:

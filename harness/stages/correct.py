@@ -10,17 +10,18 @@ from harness.engine.attacking import Corrector
 from harness.engine.examples import TrainingExamples
 from harness.engine.images import even_batches
 from harness.engine.norms import per_sample_norm
-from harness.engine.prediction import labelled_true
+from harness.engine.prediction import batch_size_on, labelled_true
 from harness.engine.randomness import derive_seed
 from harness.stages.context import state_of
 from harness.store import Artifact
+from harness.tensor_files import TensorFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from harness.contract import Capabilities
+    from harness.contract import Capabilities, Norm
     from harness.engine.networks import PixelClassifier
     from harness.stages.context import Context
     from harness.stages.jobs import CorrectJob
@@ -31,56 +32,71 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
     network = context.network(state_of(inputs["baseline"]))
     wrong = inputs["split"].tensors["wrong"]
     judge = context.judge(network)
-    images, passes = _attack_all(
-        job, _corrector(job, network, judge, inputs["split"], context), inputs["split"], context
-    )
-    labels = context.data.train_labels[wrong]
+    written, passes = _attack_all(job, _corrector(job, network, judge, inputs["split"], context), wrong, context)
+    images, labels = written.tensor(), context.data.train_labels[wrong]
     corrected = labelled_true(judge, images, labels)
-    norm, median_norm = _median_norm(job, images, corrected, wrong, context)
+    places = corrected.nonzero().flatten()
+    norm = _capabilities(job, context).norm
     meta = {
         "wrong": len(wrong),
-        "corrected": int(corrected.sum()),
+        "corrected": len(places),
         "norm": norm,
-        "median_norm": median_norm,
-        "survived": survived(judge, images[corrected], labels[corrected]),
+        "median_norm": _median_norm(norm, images, places, wrong, context),
+        "survived": survived(judge, images, labels, places),
         "forward": passes["forward"],
         "backward": passes["backward"],
         "flags": _flags(
             len(wrong),
-            int(corrected.sum()),
+            len(places),
             cut=bool(passes["cut"]),
             replaced=_capabilities(job, context).examples,
         ),
     }
-    return Artifact({"rows": wrong, "images": images, "corrected": corrected}, meta)
+    tensors = {"rows": wrong, "images": images, "corrected": corrected}
+    return Artifact(tensors, meta, files={"images": written})
 
 
 def _attack_all(
-    job: CorrectJob, corrector: Corrector, split: Artifact, context: Context
-) -> tuple[Tensor, dict[str, int]]:
-    """Attack batch after batch, going on from the last checkpoint; returns images (|T_w|, C, S, S) and passes.
+    job: CorrectJob, corrector: Corrector, wrong: Tensor, context: Context
+) -> tuple[TensorFile, dict[str, int]]:
+    """Attack batch after batch, going on from the last checkpoint; returns the images (|T_w|, C, S, S) and the passes.
 
     ``cut`` among the passes counts the batches whose attack had spent its passes.
     """
-    wrong = split.tensors["wrong"]
     batches = even_batches(wrong, job.batch_size)
+    written, passes, first = _resume(job, len(wrong), context)
+    try:
+        for number in range(first, len(batches)):
+            rows = batches[number]
+            images, labels = context.train.gather(rows)
+            result = corrector.correct(images, labels, rows)
+            written.append(result.images.numpy())
+            passes["forward"] += result.passes.forward
+            passes["backward"] += result.passes.backward
+            passes["cut"] += result.cut
+            context.progress(number + 1, len(batches))
+            if context.partial.due():
+                meta = {"passes": passes, "batches": number + 1, "images": written.written()}
+                context.partial.save("attack", Artifact(meta=meta))
+    except BaseException:
+        # Whoever tries again in this process must find the file free.
+        written.close()
+        raise
+    return written, passes
+
+
+def _resume(job: CorrectJob, count: int, context: Context) -> tuple[TensorFile, dict[str, int], int]:
+    """Return the images' file, the passes and the number of the next batch: after the last checkpoint, or from the start."""
+    size = job.subject.shape.image_size
+    shape = (count, job.subject.shape.channels, size, size)
+    folder = context.partial.folder
     saved = context.partial.load("attack")
-    done: list[Tensor] = [saved.tensors["images"]] if saved else []
-    passes: dict[str, int] = dict(saved.meta["passes"]) if saved else {"forward": 0, "backward": 0, "cut": 0}
-    for number in range(int(saved.meta["batches"]) if saved else 0, len(batches)):
-        rows = batches[number]
-        images, labels = context.train.gather(rows)
-        result = corrector.correct(images, labels, rows)
-        done.append(result.images)
-        passes["forward"] += result.passes.forward
-        passes["backward"] += result.passes.backward
-        passes["cut"] += result.cut
-        context.progress(number + 1, len(batches))
-        if context.partial.due():
-            done = [torch.cat(done)]
-            context.partial.save("attack", Artifact({"images": done[0]}, {"passes": passes, "batches": number + 1}))
-    shape = job.subject.shape
-    return torch.cat(done) if done else torch.empty(0, shape.channels, shape.image_size, shape.image_size), passes
+    if saved is not None:
+        written = TensorFile.resume(folder, "images", shape, "float32", saved.meta.get("images"))
+        if written is not None:
+            return written, dict(saved.meta["passes"]), int(saved.meta["batches"])
+    passes = {"forward": 0, "backward": 0, "cut": 0}
+    return TensorFile.create(folder, "images", shape, "float32"), passes, 0
 
 
 def _corrector(
@@ -98,18 +114,18 @@ def _corrector(
         seed=derive_seed("attack", resolved.plugin.name, job.subject.seed),
         max_passes=job.max_passes,
         judge=None if judge is network else judge,
+        gradients=job.subject.gradients,
         examples=TrainingExamples(context.train.subset(split.tensors["right"])) if kind.capabilities.examples else None,
     )
 
 
-def _median_norm(
-    job: CorrectJob, images: Tensor, corrected: Tensor, wrong: Tensor, context: Context
-) -> tuple[str, float | None]:
-    norm = _capabilities(job, context).norm
-    if not bool(corrected.any()):
-        return norm, None
-    originals = context.train.gather(wrong[corrected])[0].cpu()
-    return norm, float(per_sample_norm(images[corrected] - originals, norm).median())
+def _median_norm(norm: Norm, images: Tensor, places: Tensor, wrong: Tensor, context: Context) -> float | None:
+    """Return the median norm of the perturbations of the samples at ``places``; None where there are none."""
+    norms = []
+    for some in even_batches(places, batch_size_on(context.workshop.device)):
+        originals = context.train.gather(wrong[some])[0].cpu()
+        norms.append(per_sample_norm(images[some] - originals, norm))
+    return float(torch.cat(norms).median()) if norms else None
 
 
 def _capabilities(job: CorrectJob, context: Context) -> Capabilities:
@@ -119,14 +135,19 @@ def _capabilities(job: CorrectJob, context: Context) -> Capabilities:
     return capabilities
 
 
-def survived(network: PixelClassifier, images: Tensor, labels: Tensor) -> dict[str, int]:
-    """Return how many corrected images (N, C, H, W) are still labelled true when rounded or flipped."""
-    variants = {
-        "uint8": images.mul(255).round().div(255),
-        "float16": images.to(torch.float16).to(torch.float32),
-        "flip": images.flip(3),
-    }
-    return {name: int(labelled_true(network, variant, labels).sum()) for name, variant in variants.items()}
+def survived(network: PixelClassifier, images: Tensor, labels: Tensor, places: Tensor) -> dict[str, int]:
+    """Return how many of the corrected images (N, C, H, W) at ``places`` are still labelled true when rounded or flipped."""
+    counts = {"uint8": 0, "float16": 0, "flip": 0}
+    for some in torch.split(places, batch_size_on(network.device)):
+        corrected = images[some]
+        variants = {
+            "uint8": corrected.mul(255).round().div(255),
+            "float16": corrected.to(torch.float16).to(torch.float32),
+            "flip": corrected.flip(3),
+        }
+        for name, variant in variants.items():
+            counts[name] += int(labelled_true(network, variant, labels[some]).sum())
+    return counts
 
 
 def _flags(wrong: int, corrected: int, *, cut: bool, replaced: bool) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from harness.engine.prediction import Predictions, predict
+from harness.engine.throughput import images_per_second, state_bytes
+from harness.records import SPEEDS
 from harness.stages.context import state_of
 from harness.stages.merge import source_images
 from harness.store import Artifact
@@ -20,32 +23,69 @@ if TYPE_CHECKING:
     from harness.stages.jobs import EvaluateJob
 
 
+TIMED_IMAGES = 256
+
+
 def run(job: EvaluateJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:
     """Return the accuracies, the losses and the test predictions of an adapted classifier (or of the baseline)."""
     full_precision = context.network(state_of(inputs["weights"]))
     network = context.judge(full_precision)
-    train = predict(network, context.train)
-    context.progress(1, 3)
-    valid = predict(network, context.valid)
-    source = _on_source(network, source_images(job.source, job.keep, inputs, context), train, context)
-    context.progress(2, 3)
-    test = predict(network, context.test())
+    source = source_images(job.source, job.keep, inputs, context)
     has_source = job.source != "target"
+    found = _found(network, source, context)
+    context.progress(1, 2)
     meta = {
-        "accuracy": {
-            "source": source.accuracy if has_source else None,
-            "train": train.accuracy,
-            "valid": valid.accuracy,
-            "test": test.accuracy,
-        },
-        "loss": {"target": train.mean_loss, "source": source.mean_loss if has_source else None},
-        "source_size": len(source.labels),
-        "test": {"labels": test.labels.tolist(), "predictions": test.predicted.tolist()},
+        "accuracy": found.accuracies(has_source=has_source),
+        "loss": {"target": found.train.mean_loss, "source": found.source.mean_loss if has_source else None},
+        "source_size": len(found.source.labels),
+        "test": {"labels": found.test.labels.tolist(), "predictions": found.test.predicted.tolist()},
     }
-    if network is not full_precision:
-        meta["full_precision"] = predict(full_precision, context.test()).accuracy
-        meta["num_bytes"] = context.num_bytes(network)
-    return Artifact(meta=meta)
+    if network is full_precision:
+        return Artifact(meta=meta)
+    before = _found(full_precision, source, context)
+    meta["quantized"] = {
+        "before": before.accuracies(has_source=has_source),
+        "num_bytes": context.num_bytes(network),
+        "full_precision_bytes": state_bytes(full_precision.net),
+    }
+    return Artifact(meta=meta, times=_speeds(full_precision, network, context))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a network says of T', T, the validation and the test samples."""
+
+    source: Predictions
+    train: Predictions
+    valid: Predictions
+    test: Predictions
+
+    def accuracies(self, *, has_source: bool) -> dict[str, float | None]:
+        return {
+            "source": self.source.accuracy if has_source else None,
+            "train": self.train.accuracy,
+            "valid": self.valid.accuracy,
+            "test": self.test.accuracy,
+        }
+
+
+def _found(network: PixelClassifier, source: ImageSet, context: Context) -> _Found:
+    train = predict(network, context.train)
+    return _Found(
+        _on_source(network, source, train, context),
+        train,
+        predict(network, context.valid),
+        predict(network, context.test()),
+    )
+
+
+def _speeds(full_precision: PixelClassifier, quantized: PixelClassifier, context: Context) -> dict[str, float]:
+    """Time both networks on the same test images."""
+    test = context.test()
+    images, _ = test.gather(test.rows[:TIMED_IMAGES])
+    return dict(
+        zip(SPEEDS, (images_per_second(network, images) for network in (full_precision, quantized)), strict=True)
+    )
 
 
 def _on_source(network: PixelClassifier, source: ImageSet, train: Predictions, context: Context) -> Predictions:

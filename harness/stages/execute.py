@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
-from harness.stages import adapt, baseline, correct, evaluate, measure, sham, split
+from harness.stages import adapt, baseline, correct, evaluate, figure, measure, search, sham, split
 from harness.stages.context import Context
-from harness.store import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.stages.context import Workshop
     from harness.stages.jobs import StageKind
     from harness.stages.stage import Stage
+    from harness.store import Artifact
 
 _RUN: dict[StageKind, Callable[[Any, Mapping[str, Artifact], Context], Artifact]] = {
     "baseline": baseline.run,
@@ -23,8 +24,10 @@ _RUN: dict[StageKind, Callable[[Any, Mapping[str, Artifact], Context], Artifact]
     "correct": correct.run,
     "sham": sham.run,
     "adapt": adapt.run,
+    "search": lambda job, inputs, context: search.run(job, inputs, context, execute=execute),
     "evaluate": evaluate.run,
     "measure": measure.run,
+    "figure": figure.run,
 }
 
 
@@ -33,12 +36,15 @@ def execute(stage: Stage, workshop: Workshop, progress: Callable[[int, int], Non
     if workshop.store.load_or_discard(stage.kind, stage.key) is not None:
         return
     inputs = {role: _input(source, workshop) for role, source in stage.inputs}
+    weights = dict(stage.inputs).get("weights")
+    if stage.kind == "evaluate" and weights is not None and weights.kind == "search":
+        inputs |= search.chosen_perturbed(inputs["weights"], weights.key, workshop)
     partial = workshop.store.partial(stage.key, every_seconds=workshop.checkpoint_seconds)
     context = Context(workshop, stage.job.subject, partial, progress)
     start = time.perf_counter()
     artifact = _RUN[stage.kind](stage.job, inputs, context)
     times = {**artifact.times, "seconds": time.perf_counter() - start}
-    workshop.store.save(stage.kind, stage.key, Artifact(artifact.tensors, artifact.meta, times))
+    workshop.store.save(stage.kind, stage.key, replace(artifact, times=times))
     partial.clear()
 
 

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.budget import Adaptation, Baseline
     from harness.models import Input
-    from harness.resolve import (
+    from harness.references import Gradients, Keep
+    from harness.resolved import (
         ResolvedAdapter,
         ResolvedCorrector,
         ResolvedEvaluator,
+        ResolvedFigure,
         ResolvedModel,
         ResolvedQuantizer,
     )
+    from harness.search import SamplerName
+    from harness.search_space import Space
+    from harness.stages.making import ArmMaker
 
 SourceKind = Literal["corrected", "sham", "target", "random-subset"]
 
@@ -29,6 +36,25 @@ class Subject:
     validation: int
     seed: int
     quantizer: ResolvedQuantizer | None = None
+
+    @property
+    def gradients(self) -> Gradients:
+        """Whose gradients attacks get where the subject is quantized."""
+        return self.quantizer.gradients if self.quantizer else "full-precision"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An approach that is trained: the corrector of its source (None where none makes it), its adapter, its kind of source."""
+
+    corrector: ResolvedCorrector | None
+    adapter: ResolvedAdapter
+    source: SourceKind
+
+    @property
+    def keep(self) -> Keep:
+        """Which perturbed samples the source keeps."""
+        return self.corrector.keep if self.corrector else "corrected"
 
 
 @dataclass(frozen=True)
@@ -66,13 +92,42 @@ class ShamJob:
 
 @dataclass(frozen=True)
 class AdaptJob:
-    """Stage 5: adapt from a source to T."""
+    """Stage 5: adapt from a source to T. Repetitions differ in the order of the batches and in their augmentation."""
 
     subject: Subject
     adapter: ResolvedAdapter
     source: SourceKind
     keep: Literal["corrected", "all"]
     adaptation: Adaptation
+    repetition: int = 0
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """Stage 5 in ``trials`` adaptations with other settings each, of which validation chooses one; see ``harness.search``.
+
+    ``arms`` makes the trials' stages, ``versions`` are those of the libraries that the sampler is taken from. Where ``space``
+    has options of the corrector, a trial's correction is its own.
+    """
+
+    subject: Subject
+    arm: Arm
+    arms: ArmMaker
+    adaptation: Adaptation
+    space: Space
+    sampler: SamplerName
+    trials: int
+    versions: Mapping[str, str]
+
+    @property
+    def adapter(self) -> ResolvedAdapter:
+        """The adapter, with the options that the spec gives it."""
+        return self.arm.adapter
+
+    @property
+    def corrector(self) -> ResolvedCorrector | None:
+        """The corrector, with the options that the spec gives it."""
+        return self.arm.corrector
 
 
 @dataclass(frozen=True)
@@ -92,14 +147,26 @@ class MeasureJob:
     evaluator: ResolvedEvaluator
 
 
-Job = BaselineJob | SplitJob | CorrectJob | ShamJob | AdaptJob | EvaluateJob | MeasureJob
-StageKind = Literal["baseline", "split", "correct", "sham", "adapt", "evaluate", "measure"]
+@dataclass(frozen=True)
+class FigureJob:
+    """A picture of the baseline and of what some correctors made of T_w; it belongs to no cell."""
+
+    subject: Subject
+    figure: ResolvedFigure
+    correctors: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+Job = BaselineJob | SplitJob | CorrectJob | ShamJob | AdaptJob | SearchJob | EvaluateJob | MeasureJob | FigureJob
+StageKind = Literal["baseline", "split", "correct", "sham", "adapt", "search", "evaluate", "measure", "figure"]
 KIND_OF: dict[type[Job], StageKind] = {
     BaselineJob: "baseline",
     SplitJob: "split",
     CorrectJob: "correct",
     ShamJob: "sham",
     AdaptJob: "adapt",
+    SearchJob: "search",
     EvaluateJob: "evaluate",
     MeasureJob: "measure",
+    FigureJob: "figure",
 }

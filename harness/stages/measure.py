@@ -9,6 +9,7 @@ import torch
 from harness.engine.evaluating import EvaluatorRun
 from harness.engine.images import even_batches
 from harness.engine.randomness import derive_seed, generator
+from harness.engine.tallying import Tally
 from harness.errors import ContractError
 from harness.stages.context import state_of
 from harness.store import Artifact
@@ -34,53 +35,47 @@ def run(job: MeasureJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
         name=resolved.plugin.name,
         seed=derive_seed("measure", resolved.plugin.name),
         judge=None if context.subject.quantizer is None else context.judge(network),
+        gradients=context.subject.gradients,
     )
     test = context.test()
     rows = subset(len(test), job.evaluator.samples)
-    found = _measure_all(evaluator, test, even_batches(rows, job.evaluator.batch_size), context)
-    if len(found["held"]) not in {0, len(rows)}:
+    tally = _measured(evaluator, test, even_batches(rows, job.evaluator.batch_size), context)
+    if len(tally.held) not in {0, len(rows)}:
         raise ContractError(
-            f'evaluator "{resolved.plugin.name}" returned perturbed images for {len(found["held"])} of {len(rows)} images; '
+            f'evaluator "{resolved.plugin.name}" returned perturbed images for {len(tally.held)} of {len(rows)} images; '
             "expected them for all batches, or for none"
         )
-    threat = evaluator.threat
+    found, threat = evaluator.conclude(tally), evaluator.threat
+    held = None if found.held is None else found.held.tolist()
     meta = {
         "samples": len(rows),
         "rows": rows.tolist() if len(rows) < len(test) else None,
-        "clean": sum(found["clean"]) / len(rows),
-        "robust": sum(found["held"]) / len(rows) if found["held"] else None,
-        "held": found["held"] or None,
+        "clean": sum(tally.clean) / len(rows),
+        "robust": None if held is None else sum(held) / len(rows),
+        "held": held,
         "norm": threat[0] if threat else None,
         "eps": threat[1] if threat else None,
-        "figures": _means(found["figures"]),
-        "shares": _means(found["shares"]),
-        "flags": found["flags"],
+        "figures": dict(found.figures),
+        "shares": dict(found.shares),
+        "flags": list(found.flags),
     }
     return Artifact(meta=meta)
 
 
-def _measure_all(
-    evaluator: EvaluatorRun, test: ImageSet, batches: Sequence[Tensor], context: Context
-) -> dict[str, Any]:
-    """Measure batch after batch, going on from the last checkpoint."""
+def _measured(evaluator: EvaluatorRun, test: ImageSet, batches: Sequence[Tensor], context: Context) -> Tally:
+    """Measure batch after batch and part after part, going on from the last checkpoint."""
     saved = context.partial.load("measure")
-    empty: dict[str, Any] = {"batches": 0, "clean": [], "held": [], "figures": {}, "shares": {}, "flags": []}
-    found = dict(saved.meta) if saved else empty
-    for number in range(found["batches"], len(batches)):
-        images, labels = test.gather(batches[number])
-        result = evaluator.evaluate(images, labels, batches[number])
-        found = {
-            "batches": number + 1,
-            "clean": found["clean"] + result.clean.tolist(),
-            "held": found["held"] + (result.held.tolist() if result.held is not None else []),
-            "figures": _added(found["figures"], result.figures, len(images)),
-            "shares": _added(found["shares"], result.shares, len(images)),
-            "flags": list(dict.fromkeys([*found["flags"], *result.flags])),
-        }
-        context.progress(number + 1, len(batches))
-        if context.partial.due():
-            context.partial.save("measure", Artifact(meta=found))
-    return found
+    tally = Tally.from_meta(saved.meta) if saved else Tally()
+    while tally.batches < len(batches):
+        batch = batches[tally.batches]
+        images, labels = test.gather(batch)
+        number = tally.batches
+        while tally.batches == number:
+            tally = evaluator.advance(tally, images, labels, batch)
+            context.progress(tally.batches * evaluator.steps + tally.parts, len(batches) * evaluator.steps)
+            if context.partial.due():
+                context.partial.save("measure", Artifact(meta=tally.as_meta()))
+    return tally
 
 
 def subset(total: int, samples: int | None) -> Tensor:
@@ -88,18 +83,3 @@ def subset(total: int, samples: int | None) -> Tensor:
     if samples is None or samples >= total:
         return torch.arange(total)
     return torch.randperm(total, generator=generator("measured samples", total))[:samples].sort().values
-
-
-def _added(
-    totals: Mapping[str, tuple[float, int]], figures: Mapping[str, float], count: int
-) -> dict[str, tuple[float, int]]:
-    """Add a batch's means, weighted by its images; a figure that some batches lack is averaged over those that have it."""
-    added = dict(totals)
-    for name, value in figures.items():
-        total, images = added.get(name, (0.0, 0))
-        added[name] = (total + float(value) * count, images + count)
-    return added
-
-
-def _means(totals: Mapping[str, tuple[float, int]]) -> dict[str, float]:
-    return {name: total / count for name, (total, count) in totals.items()}

@@ -13,8 +13,6 @@ from harness.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
-
     from harness.engine.images import ImageSet
     from harness.engine.networks import PixelClassifier
     from harness.stages.context import Context
@@ -37,9 +35,12 @@ def source_images(kind: SourceKind, keep: str, inputs: Mapping[str, Artifact], c
     perturbed = inputs.get("perturbed")
     if perturbed is None:
         return context.train.subset(right)
-    rows, images = _kept(perturbed, keep)
+    tensors = perturbed.tensors
+    kept = tensors["corrected"] if keep == "corrected" else torch.ones_like(tensors["corrected"])
+    places = kept.nonzero().flatten()
+    rows = tensors["rows"][places]
     merged = torch.cat([right, rows]).sort().values
-    return context.train.subset(merged).with_replacements(rows, images)
+    return context.train.subset(merged).with_replacements(rows, tensors["images"], places=places)
 
 
 def check_still_corrected(network: PixelClassifier, inputs: Mapping[str, Artifact], context: Context) -> None:
@@ -53,10 +54,3 @@ def check_still_corrected(network: PixelClassifier, inputs: Mapping[str, Artifac
             f"{lost} of {int(tensors['corrected'].sum())} corrected images are no longer labelled true by the classifier "
             'that they were made for; remove the folder "correct" of the store and run again'
         )
-
-
-def _kept(perturbed: Artifact, keep: str) -> tuple[Tensor, Tensor]:
-    tensors = perturbed.tensors
-    if keep == "all":
-        return tensors["rows"], tensors["images"]
-    return tensors["rows"][tensors["corrected"]], tensors["images"][tensors["corrected"]]

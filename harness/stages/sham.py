@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.engine.images import even_batches
 from harness.engine.norms import per_sample, per_sample_norm
-from harness.engine.prediction import labelled_true
+from harness.engine.prediction import batch_size_on, labelled_true
 from harness.engine.randomness import PerSampleStreams, derive_seed
 from harness.stages.context import state_of
 from harness.store import Artifact
+from harness.tensor_files import TensorFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,14 +30,29 @@ def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artif
     """Return T_w moved at random, marked as the corrector's is: with ``keep: all`` the uncorrected samples count too."""
     correct = inputs["correct"].tensors
     rows, corrected = correct["rows"], correct["corrected"]
-    originals, labels = (part.cpu() for part in context.train.gather(rows))
-    norms = per_sample_norm(correct["images"] - originals, job.norm)
-    streams = PerSampleStreams.of(rows, seed=derive_seed("sham", context.subject.seed), device=torch.device("cpu"))
-    images = randomly_moved(originals, norms, norm=job.norm, directions=streams.normal(originals.shape[1:]))
+    written, moved = _move_all(job, rows, correct["images"], context)
+    images, labels = written.tensor(), context.data.train_labels[rows]
     true = labelled_true(context.judge(context.network(state_of(inputs["baseline"]))), images, labels)
-    moved = per_sample_norm(images - originals, job.norm)
     meta = {"corrected": _told(true[corrected], moved[corrected]), "all": _told(true, moved)}
-    return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta)
+    return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta, files={"images": written})
+
+
+def _move_all(job: ShamJob, rows: Tensor, corrections: Tensor, context: Context) -> tuple[TensorFile, Tensor]:
+    """Move the samples ``rows`` (N,) as far as their ``corrections`` (N, C, S, S); returns the images and how far each went."""
+    seed = derive_seed("sham", context.subject.seed)
+    written = TensorFile.create(context.partial.folder, "images", tuple(corrections.shape), "float32")
+    moved = [torch.empty(0)]
+    batches = even_batches(torch.arange(len(rows)), batch_size_on(context.workshop.device))
+    for number, places in enumerate(batches):
+        originals = context.train.gather(rows[places])[0].cpu()
+        norms = per_sample_norm(corrections[places] - originals, job.norm)
+        streams = PerSampleStreams.of(rows[places], seed=seed, device=torch.device("cpu"))
+        directions = streams.normal(originals.shape[1:])
+        images = randomly_moved(originals, norms, norm=job.norm, directions=directions)
+        written.append(images.numpy())
+        moved.append(per_sample_norm(images - originals, job.norm))
+        context.progress(number + 1, len(batches))
+    return written, torch.cat(moved)
 
 
 def _told(true: Tensor, norms: Tensor) -> dict[str, float | None]:
@@ -56,7 +73,10 @@ def randomly_moved(images: Tensor, norms: Tensor, *, norm: Norm, directions: Ten
     moved = (images + directions * per_sample(scale, images)).clamp(0, 1)
     for _ in range(ROUNDS):
         reached = per_sample_norm(moved - images, norm)
-        scale = scale * (norms / reached.clamp_min(1e-12)).clamp(1.0, 2.0)
+        longer = (norms / reached.clamp_min(1e-12)).clamp(1.0, 2.0)
+        if bool((longer == 1).all()):
+            break
+        scale = scale * longer
         moved = (images + directions * per_sample(scale, images)).clamp(0, 1)
     return moved
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UsageError
+from harness.plugin_options import validated_options
 from harness.timings import Measured, Untimed
 
 if TYPE_CHECKING:
@@ -114,18 +115,8 @@ class AttackBenchmark:
             raise
 
     def _make(self, plugin: PluginName, options: Mapping[str, Any]) -> Attack[Options]:
-        from pydantic import ValidationError
-
         kind: Any = self._manager.load_ready(plugin)
-        try:
-            made: Attack[Options] = kind(kind.options_type(**options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(
-                f'{plugin.title}: option "{where}": {first["msg"].lower()}, got {first["input"]!r}; '
-                f'see "harness plugins show {plugin.qualified}"'
-            ) from error
+        made: Attack[Options] = kind(validated_options(plugin, kind, options))
         return made
 
     def _time(self, case: _Case, run: Callable[[], BatchResult], *, min_success: float, rounds: int) -> BatchResult:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from harness.engine.threads import one_thread
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from harness.kinds import Kind
     from harness.testing.subject import Subject
@@ -49,26 +51,13 @@ class Check:
         """Check a plugin."""
         try:
             # What a plugin prints is no result of ours.
-            with _one_thread(), redirect_stdout(sys.stderr):
+            with one_thread(), redirect_stdout(sys.stderr):
                 self.function(subject)
         except CheckFailed as failure:
             return Result(self.name, self.title, "failed", str(failure))
         except CheckSkipped as reason:
             return Result(self.name, self.title, "skipped", str(reason))
         return Result(self.name, self.title, "ok")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute in one thread: toys are too small to share, and threads would wait for each other on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def check(*kinds: Kind) -> Callable[[Callable[[SubjectT], None]], Check]:

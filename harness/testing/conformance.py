@@ -12,6 +12,7 @@ from harness.testing.adapter_runs import AdapterSubject
 from harness.testing.attack_checks import ATTACK_CHECKS
 from harness.testing.attack_claims import CLAIM_CHECKS
 from harness.testing.attack_runs import AttackSubject
+from harness.testing.figure_checks import FIGURE_CHECKS, FigureSubject
 from harness.testing.measuring_checks import MEASURING_CHECKS, EvaluatorSubject, FormatSubject, QuantizerSubject
 from harness.testing.plugin_checks import PLUGIN_CHECKS
 from harness.testing.provider_checks import CLASSIFIER_CHECKS, DATASET_CHECKS, ClassifierSubject
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     *CLASSIFIER_CHECKS,
     *DATASET_CHECKS,
     *MEASURING_CHECKS,
+    *FIGURE_CHECKS,
 )
 """Every check, in the order in which they run."""
 
@@ -42,6 +44,7 @@ _SUBJECTS: Mapping[Kind, type[Subject]] = {
     "classifier": ClassifierSubject,
     "quantizer": QuantizerSubject,
     "evaluator": EvaluatorSubject,
+    "figure": FigureSubject,
     "report-format": FormatSubject,
 }
 

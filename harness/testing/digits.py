@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from harness.engine.threads import one_thread
 
+if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.engine.examples import TrainingExamples
@@ -67,7 +66,7 @@ def train_digits() -> DigitsCase:
     from harness.engine.randomness import isolated_generators
 
     stored, labels = _load()
-    with isolated_generators(SEED), _one_thread(), torch.enable_grad():
+    with isolated_generators(SEED), one_thread(), torch.enable_grad():
         classifier = PixelClassifier(_network(), mean=[0.3], std=[0.35], num_classes=CLASSES)
         _train(classifier, stored[:TRAINED].float() / 255, labels[:TRAINED])
         classifier = frozen_copy(classifier)
@@ -109,16 +108,3 @@ def _train(classifier: PixelClassifier, images: Tensor, labels: Tensor) -> None:
             optimizer.zero_grad(set_to_none=True)
             cross_entropy(classifier(images[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads, and a net this small only waits for a second one."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -11,7 +11,9 @@ from harness.testing.samples import sample_leaderboard
 from harness.testing.subject import Subject
 
 if TYPE_CHECKING:
-    from harness.engine.evaluating import BatchEvaluation
+    from torch import Tensor
+
+    from harness.engine.evaluating import EvaluatorRun, Measurement
     from harness.engine.networks import PixelClassifier
 
 SEED = 1
@@ -77,6 +79,40 @@ def same_twin(subject: QuantizerSubject) -> None:
 
 
 @check("quantizer")
+def same_when_copied(subject: QuantizerSubject) -> None:
+    """Make a twin whose copies say the same: attacks get one."""
+    import torch
+
+    twin = subject.sound_twin()
+    try:
+        with torch.no_grad():
+            same = torch.equal(copy.deepcopy(twin)(subject.toys.images), twin(subject.toys.images))
+    except Exception as error:
+        raise CheckFailed(f"makes a twin whose copy raised {described(error)}; expected one to copy and run") from error
+    if not same:
+        raise CheckFailed("makes a twin whose copy gives other logits; expected the same: keep all of it in the module")
+
+
+@check("quantizer")
+def gradients_passed(subject: QuantizerSubject) -> None:
+    """Let gradients through to the images where it says that it is differentiable."""
+    import torch
+
+    twin = subject.sound_twin()
+    if not type(subject.made).differentiable:
+        return
+    images = subject.toys.images.clone().requires_grad_()
+    with torch.enable_grad():
+        total = twin(images).square().sum()
+    [gradient] = torch.autograd.grad(total, images, allow_unused=True) if total.requires_grad else [None]
+    if gradient is None or not bool(gradient.any()) or not bool(gradient.isfinite().all()):
+        raise CheckFailed(
+            "is differentiable, but the gradients of its twin are zero, not finite or missing; expected them to pass: round "
+            "straight through (torch.fake_quantize_per_tensor_affine), or take differentiable = True away"
+        )
+
+
+@check("quantizer")
 def size_told(subject: QuantizerSubject) -> None:
     """Tell the twin's size in bytes, or None."""
     size: Any = subject.made.num_bytes(subject.sound_twin().net)
@@ -87,15 +123,31 @@ def size_told(subject: QuantizerSubject) -> None:
 class EvaluatorSubject(Subject):
     """An evaluator under check."""
 
-    def found(self) -> BatchEvaluation:
-        """Return what it finds on the toys. Raises what it raises."""
+    def run(self) -> EvaluatorRun:
+        """Return it, made anew, bound to the toy network. Raises what it raises."""
         from harness.engine.evaluating import EvaluatorRun
 
-        toys = self.toys
-        run = EvaluatorRun(self.make(), toys.network, name=self.plugin.name, seed=SEED)
-        return run.evaluate(toys.images, toys.predicted, toys.samples)
+        return EvaluatorRun(self.make(), self.toys.network, name=self.plugin.name, seed=SEED)
 
-    def soundly_found(self) -> BatchEvaluation:
+    def found(self) -> Measurement:
+        """Return what it finds on the toys. Raises what it raises."""
+        return self.run().evaluate(*self._batch)
+
+    def found_piece_by_piece(self) -> Measurement:
+        """Return what as many of it find as there are parts, each of which goes through one."""
+        from harness.engine.tallying import Tally
+
+        run, tally = self.run(), Tally()
+        while not tally.batches:
+            run = self.run()
+            tally = run.advance(tally, *self._batch)
+        return run.conclude(tally)
+
+    @property
+    def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.toys.images, self.toys.predicted, self.toys.samples
+
+    def soundly_found(self) -> Measurement:
         """Return what it finds. Raises ``CheckSkipped`` where another check tells that it finds nothing."""
         try:
             return self.found()
@@ -126,11 +178,27 @@ def something_found(subject: EvaluatorSubject) -> None:
 @check("evaluator")
 def same_findings(subject: EvaluatorSubject) -> None:
     """Find the same in the same images."""
-    first, second = subject.soundly_found(), subject.soundly_found()
-    held = [None if found.held is None else found.held.tolist() for found in (first, second)]
-    own = [{**found.figures, **found.shares} for found in (first, second)]
-    if held[0] != held[1] or own[0] != own[1]:
+    if not _same(subject.soundly_found(), subject.soundly_found()):
         raise CheckFailed("finds something else the second time; expected the same: draw from self.random")
+
+
+@check("evaluator")
+def parts_alone(subject: EvaluatorSubject) -> None:
+    """Find the same where each part is run by an evaluator made anew, as it is after a kill; one without parts has none."""
+    if not subject.made.parts():
+        return
+    whole = subject.soundly_found()
+    try:
+        pieces = subject.found_piece_by_piece()
+    except Exception as error:
+        raise CheckFailed(
+            f"raised {described(error)} where each part is run by an evaluator made anew; expected the same findings"
+        ) from error
+    if not _same(whole, pieces):
+        raise CheckFailed(
+            "finds something else where each part is run by an evaluator made anew, as after a kill; expected the same: "
+            "keep nothing on self from one part to the next"
+        )
 
 
 class FormatSubject(Subject):
@@ -171,6 +239,13 @@ def leaderboard_untouched(subject: FormatSubject) -> None:
         raise CheckFailed("changed the leaderboard that it was given; expected it to be read alone: work on a copy")
 
 
+def _same(one: Measurement, other: Measurement) -> bool:
+    """Whether two measurements agree in their verdicts and their numbers."""
+    held = [None if found.held is None else found.held.tolist() for found in (one, other)]
+    own = [{**found.figures, **found.shares} for found in (one, other)]
+    return held[0] == held[1] and own[0] == own[1]
+
+
 def _without_name(error: ContractError) -> str:
     """Return what a guard says without whom it says it of, which whoever reports the check adds."""
     return str(error).partition('" ')[2]
@@ -180,10 +255,13 @@ MEASURING_CHECKS = (
     quantizes,
     labels_kept,
     same_twin,
+    same_when_copied,
+    gradients_passed,
     size_told,
     evaluates,
     something_found,
     same_findings,
+    parts_alone,
     renders,
     leaderboard_untouched,
 )

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from harness.contract import Options
-from harness.errors import PluginError, UsageError, did_you_mean
+from harness.errors import PluginError
+from harness.plugin_options import validated_options
 from harness.testing.checks import CheckFailed, CheckSkipped, described, needs
-from harness.validation import dotted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.contract import Configurable
+    from harness.contract import Configurable, Options
     from harness.manager import Manager, PluginName
     from harness.testing.toys import Toys
 
@@ -48,7 +47,7 @@ class Subject:
     def options(self) -> Options:
         """The options. Raises ``UsageError`` where those given do not fit, ``CheckSkipped`` where there are no defaults."""
         if self.given is not None:
-            return self._validated(self.given)
+            return validated_options(self.plugin, self.loaded, self.given)
         if self.required:
             raise CheckSkipped(f"has no default for {', '.join(self.required)}; give options")
         try:
@@ -94,20 +93,3 @@ class Subject:
         from harness.testing.toys import Toys
 
         return Toys.make()
-
-    def _validated(self, given: Mapping[str, Any] | Options) -> Options:
-        if isinstance(given, Options):
-            return given
-        options_type = self.loaded.options_type
-        try:
-            return options_type.model_validate(given)
-        except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            name = dotted(found["loc"]) or "options"
-            known = list(options_type.model_fields)
-            if found["type"] == "extra_forbidden":
-                expected = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
-                raise UsageError(f'{self.plugin.title} has no option "{name}"{expected if known else ""}') from error
-            raise UsageError(
-                f'{self.plugin.title}: option "{name}": got {shown(found["input"])}; {found["msg"]}'
-            ) from error

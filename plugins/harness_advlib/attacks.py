@@ -10,8 +10,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.api import Attack, Bridge, Entry, Library, Options
-from harness_advlib.fitting import fitted
+from harness.api import Attack, Bridge, Entry, Library, Options, undo_rounding
 from harness_advlib.library import INSTALL, function
 from harness_advlib.limits import possible, refuse_impossible
 from harness_advlib.names import NUMBERS, our_name
@@ -53,7 +52,7 @@ class AdvLibAttack(Attack[Options]):
             given["num_classes"] = classifier.num_classes
         with torch.enable_grad():
             perturbed = self._call(attack, classifier, images, criterion, given)
-        return fitted(perturbed, images, bounds=classifier.bounds, eps=options.get("eps"), norm=self.entry.norm)
+        return undo_rounding(perturbed, images, norm=self.entry.norm, bounds=classifier.bounds, eps=options.get("eps"))
 
     def _call(
         self,

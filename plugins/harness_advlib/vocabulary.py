@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from harness.api import Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Kind = Literal["int", "float", "bool", "str"]
-
-
-@dataclass(frozen=True)
-class Word:
-    """A parameter's meaning and limits; ``kind`` where it is not the annotation's."""
-
-    description: str
-    kind: Kind | None = None
-    minimum: float | None = None
-    above: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-
 
 ALWAYS_GIVEN = frozenset({"model", "inputs", "images", "labels", "targeted", "kwargs"})
 """Parameters that every call sets."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import json
-from dataclasses import dataclass, replace
-from importlib import import_module, metadata
-from pathlib import Path
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness_autoattack.vocabulary import DEFAULT_EPS, EPS, MEANINGS, NORM_NAMES, NOT_OPTIONS, UNUSED
+from harness.api import DEFAULT_EPS, Entry, Parameter, Table
+from harness_autoattack.attacks import BRIDGE
+from harness_autoattack.vocabulary import EPS, NORM_NAMES, NOT_OPTIONS, UNUSED, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness_autoattack.vocabulary import Meaning
+    from harness.api import Norm, Spending
 
 LEFT_OUT: Mapping[str, str] = {
     "AutoAttack": "runs the others one after the other: the evaluator autoattack",
@@ -43,7 +43,7 @@ class Kind:
     targeted: bool = True
     gradients: bool = True
     stochastic: bool = True
-    budget: str = "fixed"
+    budget: Spending = "fixed"
     without: frozenset[str] = frozenset()
     l1: str = ""
 
@@ -119,58 +119,42 @@ KINDS = (
 )
 
 
-def describe() -> dict[str, Any]:
-    """Return the table of the installed version; see ``harness.api.Table``."""
-    attacks = [_entry(kind, norm) for kind in KINDS for norm in NORM_NAMES]
-    attacks.sort(key=lambda entry: entry["name"])
-    return {"distribution": "pyautoattack", "version": metadata.version("pyautoattack"), "attacks": attacks}
+def describe() -> Table:
+    """Return the table of the installed version. Raises ``PluginError`` where none is installed."""
+    return BRIDGE.described(_entry(kind, norm) for kind in KINDS for norm in NORM_NAMES)
 
 
-def _entry(kind: Kind, norm: str) -> dict[str, Any]:
-    return {
-        "name": f"{kind.name}-{norm}",
-        "attribute": f"{kind.attribute}{norm.capitalize()}",
-        "target": kind.target,
-        "summary": kind.summary.format(l1=kind.l1 if norm == "l1" else ""),
-        "norm": norm,
-        "targeted": kind.targeted,
-        "untargeted": True,
-        "gradients": kind.gradients,
-        "stochastic": kind.stochastic,
-        "budget": kind.budget,
-        "options": list(_options(kind, norm)),
-        "constants": {"norm": NORM_NAMES[norm], **kind.constants},
-        "remark": f"{kind.remark} {_ROUNDING}" if norm == "l1" and kind.target.startswith("autopgd") else kind.remark,
-    }
+def _entry(kind: Kind, norm: Norm) -> Entry:
+    return Entry(
+        name=f"{kind.name}-{norm}",
+        attribute=f"{kind.attribute}{norm.capitalize()}",
+        target=kind.target,
+        summary=kind.summary.format(l1=kind.l1 if norm == "l1" else ""),
+        norm=norm,
+        targeted=kind.targeted,
+        untargeted=True,
+        gradients=kind.gradients,
+        stochastic=kind.stochastic,
+        budget=kind.budget,
+        options=tuple(_options(kind, norm)),
+        constants={"norm": NORM_NAMES[norm], **kind.constants},
+        remark=f"{kind.remark} {_ROUNDING}" if norm == "l1" and kind.target.startswith("autopgd") else kind.remark,
+    )
 
 
-def _options(kind: Kind, norm: str) -> Iterator[dict[str, Any]]:
+def _options(kind: Kind, norm: Norm) -> Iterator[Parameter]:
     module, _, name = kind.target.rpartition(".")
     parameters = inspect.signature(getattr(import_module(f"pyautoattack.{module}"), name)).parameters
-    meanings = MEANINGS[name]
-    unknown = set(parameters) - set(meanings) - set(NOT_OPTIONS) - set(kind.constants)
+    words = WORDS[name]
+    unknown = set(parameters) - set(words) - set(NOT_OPTIONS) - set(kind.constants)
     if unknown:
-        raise ValueError(f"{name} takes {', '.join(sorted(unknown))}, which vocabulary.py has no meaning for: add one")
-    yield _option("eps", "float", DEFAULT_EPS[norm], replace(EPS, maximum=1) if norm == "linf" else EPS)
+        raise ValueError(f"{name} takes {', '.join(sorted(unknown))}, which vocabulary.py has no word for: add one")
+    yield EPS.sized(norm).parameter("eps", DEFAULT_EPS[norm])
     left_out = {*UNUSED[norm], *kind.without, *kind.constants}
-    for option, meaning in meanings.items():
+    for option, word in words.items():
         if option not in left_out:
-            default = parameters[option].default
-            yield _option(option, type(default).__name__, default, meaning)
-
-
-def _option(name: str, kind: str, default: object, meaning: Meaning) -> dict[str, Any]:
-    limits = {"minimum": meaning.minimum, "above": meaning.above, "maximum": meaning.maximum}
-    described: dict[str, Any] = {"name": name, "type": kind, "default": default, "description": meaning.description}
-    described |= {limit: value for limit, value in limits.items() if value is not None}
-    return described | ({"choices": list(meaning.choices)} if meaning.choices else {})
-
-
-def main() -> None:
-    """Write the table beside this module."""
-    text = json.dumps(describe(), indent=1, ensure_ascii=False)
-    Path(__file__).with_name("attacks.json").write_text(f"{text}\n", encoding="utf-8")
+            yield word.parameter(option, parameters[option].default)
 
 
 if __name__ == "__main__":
-    main()
+    BRIDGE.write(describe())

@@ -16,7 +16,7 @@ import torch
 from pyautoattack.autopgd_base import APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
 
-from harness.api import per_sample, per_sample_norm
+from harness.api import per_sample, per_sample_norm, undo_rounding
 from harness_autoattack.containing import contained
 from harness_autoattack.views import OTHER, WANTED, View, WantedView
 
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 ASIDE = SimpleNamespace(warning=logging.getLogger(__name__).info)
 """Takes the place of a logger: zero gradients are common on the way, and an attack has no reader for a warning."""
-
-BOUNDS_ROUNDING = 1e-3
-"""How far beyond the bounds a pixel is still brought back, as a fraction of their range."""
-
-EPS_ROUNDING = 0.02
-"""How far beyond eps an l1 norm is still scaled back, as a fraction of eps."""
 
 SECOND_LIKELIEST = 2
 """How the library calls the target class that it tries first; of two classes, the one that is not predicted."""
@@ -150,12 +144,4 @@ def within(found: Tensor, unit: Tensor, norm: Norm, eps: float) -> Tensor:
     From a random start the library's projection misses that ball: it adds up all pixels of noise in float32, so that the error
     grows with the image (5e-4 at 3 × 32 × 32). Larger violations are left for the harness to see.
     """
-    clamped = found.clamp(0, 1)
-    found = torch.where((found - clamped).abs() <= BOUNDS_ROUNDING, clamped, found)
-    if norm != "l1":
-        return found
-    perturbation = found - unit
-    sizes = per_sample_norm(perturbation, norm)
-    rounded = (sizes > eps) & (sizes <= eps * (1 + EPS_ROUNDING))
-    scaled = unit + perturbation * per_sample(eps / sizes.clamp(min=eps), unit)
-    return torch.where(per_sample(rounded, unit), scaled, found)
+    return undo_rounding(found, unit, norm=norm, bounds=(0.0, 1.0), eps=eps if norm == "l1" else None)

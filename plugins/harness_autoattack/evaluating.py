@@ -1,4 +1,4 @@
-"""Run pyautoattack's evaluation on a batch, and hear what it says."""
+"""Run one of pyautoattack's attacks on a batch as its evaluation runs it, and hear what it says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pyautoattack import AutoAttack
 
 from harness_autoattack.containing import contained
 from harness_autoattack.driving import within
+from harness_autoattack.rescaling import attack_rescaled
 from harness_autoattack.views import View
 from harness_autoattack.vocabulary import NORM_NAMES
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.api import Classifier, Norm
+    from harness_autoattack.rescaling import Temperature
 
 _log = logging.getLogger(__name__)
 
-_FELL = re.compile(r"^(\S+) - \d+/\d+ - (\d+) out of \d+ successfully perturbed$")
 _ZERO_GRADIENTS = re.compile(r"there are (\d+) points with zero gradient")
-_SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of ([\d.]+%)")
 
 _SENTENCES = {
     "randomized defense": 'the classifier answers the same images differently each time: use version "rand"',
@@ -39,99 +39,103 @@ class Listener:
     """Takes the place of the library's logger, so that no level, filter or handler of the process loses a warning."""
 
     warnings: list[str] = field(default_factory=list)
-    fell: dict[str, int] = field(default_factory=dict)
+    zero_gradients: int = 0
 
     def debug(self, message: str) -> None:
-        """Count the samples that an attack brought down: the library tells it nowhere else."""
-        found = _FELL.match(message)
-        if found:
-            self.fell[found[1]] = self.fell.get(found[1], 0) + int(found[2])
+        """Pass a message on."""
         _log.debug(message)
 
     info = debug
 
     def warning(self, message: str) -> None:
-        """Keep a warning."""
-        self.warnings.append(message)
-
-    def flags(self) -> list[str]:
-        """Return the warnings as sentences, each once."""
-        zeros = [int(found[1]) for message in self.warnings if (found := _ZERO_GRADIENTS.search(message))]
-        sentences = [_sentence(message) for message in self.warnings if not _ZERO_GRADIENTS.search(message)]
+        """Keep a warning; of zero gradients, how many samples had them."""
+        zeros = _ZERO_GRADIENTS.search(message)
         if zeros:
-            sentences.append(
-                f"{len(zeros)} starts of gradient attacks found zero gradients, at up to {max(zeros)} samples at once: "
-                "gradients may be masked"
-            )
-        return list(dict.fromkeys(sentences))
+            self.zero_gradients += int(zeros[1])
+        else:
+            self.warnings.append(message)
+
+    def flags(self) -> tuple[str, ...]:
+        """Return the warnings as sentences, each once."""
+        return tuple(dict.fromkeys(map(_sentence, self.warnings)))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a batch: images (N, C, H, W), the library's robust accuracies as shares, flags."""
+    """What came of an attack on a batch: images (N, C, H, W), flags, and how often what happened.
+
+    ``differing``: samples whose verdict by the library is not what the classifier then says of their images.
+    ``zero_gradients``: starts, of one sample each, that found none.
+    """
 
     perturbed: Tensor
-    shares: dict[str, float]
-    flags: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    differing: int = 0
+    zero_gradients: int = 0
 
 
 @dataclass(frozen=True)
 class Evaluating:
-    """AutoAttack with a version's restarts, ``attacks`` in their order, and a seed."""
+    """AutoAttack's attacks with a version's restarts, each from the same seed."""
 
     version: str
     norm: Norm
     eps: float
-    attacks: tuple[str, ...]
     seed: int
 
-    def __call__(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Found:
+    def __call__(self, attack: str, classifier: Classifier, images: Tensor, labels: Tensor) -> Found:
         """Attack images (N, C, H, W) with true labels (N,)."""
         view, listener = View(classifier, images), Listener()
-        unit, eps = view.to_unit(images), self.eps / view.range
+        unit = view.to_unit(images)
         with contained(), torch.no_grad():
-            library = self._library(view, eps, listener)
-            flags = self._limit_targets(library, classifier.num_classes)
+            library = self._library(view, listener)
+            library.attacks_to_run = [attack]
+            flags = _limit_targets(library, attack, classifier.num_classes)
             found, predicted = library.run_standard_evaluation(unit, labels, batch_size=len(unit))
-            settled = within(found, unit, self.norm, eps)
-            robust = predicted == labels
-            differing = int((robust != (view(settled).argmax(1) == labels)).sum())
-        if differing:
-            flags.append(
-                f"on {differing} of {len(unit)} samples AutoAttack's verdict is not what the classifier then says of its images"
-            )
-        shares = self._shares(int(robust.sum()), len(unit), listener.fell)
-        return Found(view.to_pixels(settled), shares, (*flags, *listener.flags()))
+            settled = self._settled(found, unit, view)
+            differing = int(((predicted == labels) != (view(settled).argmax(1) == labels)).sum())
+        return Found(view.to_pixels(settled), (*flags, *listener.flags()), differing, listener.zero_gradients)
 
-    def _library(self, view: View, eps: float, listener: Listener) -> Any:
+    def rescaled(self, temperature: Temperature, classifier: Classifier, images: Tensor, labels: Tensor) -> Found:
+        """Attack with apgd-ce on logits divided by a temperature, from whatever images (N, C, H, W) are labelled true (N,)."""
+        view = View(classifier, images)
+        unit = view.to_unit(images)
+        perturbed = unit.clone()
+        with contained():
+            apgd = self._library(view, Listener()).apgd
+            with torch.no_grad():
+                true = (view(unit).argmax(1) == labels).nonzero().flatten()
+            if len(true):
+                perturbed[true] = attack_rescaled(apgd, classifier[true], images[true], labels[true], temperature)
+        return Found(view.to_pixels(self._settled(perturbed, unit, view)))
+
+    def _library(self, view: View, listener: Listener) -> Any:
         library = AutoAttack(
-            view, eps=eps, norm=NORM_NAMES[self.norm], seed=self.seed, version=self.version, device=view.device
+            view,
+            eps=self.eps / view.range,
+            norm=NORM_NAMES[self.norm],
+            seed=self.seed,
+            version=self.version,
+            device=view.device,
         )
-        library.attacks_to_run = list(self.attacks)
         library.logger = library.apgd.logger = library.apgd_targeted.logger = listener
         return library
 
-    def _limit_targets(self, library: Any, classes: int) -> list[str]:
-        """Make for no more target classes than there are; return a flag for each attack that was to have more."""
-        flags = []
-        for name, attack in (("apgd-t", library.apgd_targeted), ("fab-t", library.fab)):
-            wanted, attack.n_target_classes = attack.n_target_classes, min(attack.n_target_classes, classes - 1)
-            if name in self.attacks and wanted >= classes:
-                flags.append(f"{name} makes for {classes - 1} target classes instead of {wanted}: there are no more")
-        return flags
+    def _settled(self, found: Tensor, unit: Tensor, view: View) -> Tensor:
+        return within(found, unit, self.norm, self.eps / view.range)
 
-    def _shares(self, robust: int, count: int, fell: dict[str, int]) -> dict[str, float]:
-        left, shares = robust + sum(fell.values()), {}
-        for attack in dict.fromkeys(self.attacks):
-            left -= fell.get(attack, 0)
-            shares[attack] = left / count
-        return {**shares, "library robust": robust / count}
+
+def _limit_targets(library: Any, attack: str, classes: int) -> list[str]:
+    """Make for no more target classes than there are; return a flag where the attack was to have more."""
+    flags = []
+    for name, part in (("apgd-t", library.apgd_targeted), ("fab-t", library.fab)):
+        wanted, part.n_target_classes = part.n_target_classes, min(part.n_target_classes, classes - 1)
+        if name == attack and wanted >= classes:
+            flags.append(f"{name} makes for {classes - 1} target classes instead of {wanted}: there are no more")
+    return flags
 
 
 def _sentence(message: str) -> str:
     """Return a warning of the library's as a sentence; one that is not known, without where it refers to."""
-    square = _SQUARE.search(message)
-    if square:
-        return f"square, without gradients, lowered the robust accuracy by another {square[1]}: gradients may be masked"
     known = (sentence for mark, sentence in _SENTENCES.items() if mark in message)
     return next(known, message.partition(" See ")[0])

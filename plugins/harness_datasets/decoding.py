@@ -1,11 +1,12 @@
-"""Decode image files with Pillow, in threads, to one array."""
+"""Decode image files with Pillow, in threads, to one array, which need not be in memory."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -13,11 +14,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from harness.api import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
+T = TypeVar("T")
+
 NAMED_AT_MOST = 5
-FILES_A_TASK = 64
+FILES_A_TASK = 16
 DEEPER_THAN_8_BIT = ("I", "F")
 
 
@@ -29,21 +33,32 @@ class Unreadable:
     reason: str
 
 
+def _in_memory(shape: tuple[int, ...]) -> np.ndarray:
+    return np.empty(shape, np.uint8)
+
+
 def decode_images(
-    paths: Sequence[Path], *, channels: Literal[1, 3], image_size: int | None, workers: int | None = None
+    paths: Sequence[Path],
+    *,
+    channels: Literal[1, 3],
+    image_size: int | None,
+    workers: int | None = None,
+    empty: Callable[[tuple[int, ...]], np.ndarray] = _in_memory,
 ) -> np.ndarray:
     """Decode ``paths`` to uint8 (N, C, H, W) in their order, whatever the number of ``workers``.
 
-    Raises ``DataError`` that names the files which cannot be read, or two files whose sizes differ.
+    ``empty`` makes the array that is filled; beside it, a few images for each worker are held at once. Raises ``DataError``
+    that names the files which cannot be read, or two files whose sizes differ.
     """
+    workers = workers or os.cpu_count() or 1
     tasks = [paths[start : start + FILES_A_TASK] for start in range(0, len(paths), FILES_A_TASK)]
 
     def decode_task(task: Sequence[Path]) -> list[np.ndarray | Unreadable]:
         return [_decode_or_explain(path, channels, image_size) for path in task]
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        decoded = (image for images in pool.map(decode_task, tasks) for image in images)
-        return _stacked(paths, decoded)
+    with ThreadPoolExecutor(workers) as pool:
+        decoded = (image for images in _in_order(pool, decode_task, tasks, ahead=2 * workers) for image in images)
+        return _stacked(paths, decoded, empty)
 
 
 def decode_image(path: Path, *, channels: Literal[1, 3], image_size: int | None) -> np.ndarray:
@@ -60,6 +75,19 @@ def decode_image(path: Path, *, channels: Literal[1, 3], image_size: int | None)
             image = _resized(image, image_size)
         pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _in_order(
+    pool: Executor, work: Callable[[Sequence[Path]], T], tasks: Sequence[Sequence[Path]], *, ahead: int
+) -> Iterator[T]:
+    """Yield each task's result, in the tasks' order, with at most ``ahead`` of them under way or waiting to be taken."""
+    waiting: deque[Future[T]] = deque()
+    for task in tasks:
+        if len(waiting) == ahead:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(work, task))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -91,7 +119,11 @@ def _decode_or_explain(path: Path, channels: Literal[1, 3], image_size: int | No
         return Unreadable(path, str(error) or type(error).__name__)
 
 
-def _stacked(paths: Sequence[Path], decoded: Iterator[np.ndarray | Unreadable]) -> np.ndarray:
+def _stacked(
+    paths: Sequence[Path],
+    decoded: Iterator[np.ndarray | Unreadable],
+    empty: Callable[[tuple[int, ...]], np.ndarray],
+) -> np.ndarray:
     images: np.ndarray | None = None
     unreadable: list[Unreadable] = []
     first = 0
@@ -102,7 +134,7 @@ def _stacked(paths: Sequence[Path], decoded: Iterator[np.ndarray | Unreadable]) 
             continue
         if images is None:
             # filled as images arrive: a list of them beside their stack would need twice the memory
-            images, first = np.empty((len(paths), *pixels.shape), np.uint8), index
+            images, first = empty((len(paths), *pixels.shape)), index
         if pixels.shape == images.shape[1:]:
             images[index] = pixels
         else:

@@ -69,6 +69,7 @@ class ImageFolder(DatasetProvider[ImageFolderOptions]):
             [root / file.relative_path for file in files],
             channels=self.options.channels,
             image_size=self.options.image_size,
+            empty=self.empty,
         )
         train = sum(file.split == "train" for file in files)
         return ImageData(images[:train], labels[:train], images[train:], labels[train:], classes)

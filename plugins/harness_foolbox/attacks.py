@@ -28,7 +28,7 @@ class FoolboxAttack(Attack[Options]):
 
         with quiet(), torch.enable_grad():
             perturbed = self.perturb(classifier, images, criterion)
-        return repaired(self.entry.target, perturbed, images, classifier.bounds)
+        return repaired(self.entry.target, perturbed, images, norm=self.entry.norm, bounds=classifier.bounds)
 
     def perturb(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
         """Call Foolbox with the whole batch; where one sample makes it give up, with each sample alone."""

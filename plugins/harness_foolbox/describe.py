@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from harness.api import Entry, Parameter, Table
+from harness_foolbox.attacks import BRIDGE
 from harness_foolbox.facts import FACTS
-from harness_foolbox.library import LIBRARY, load
+from harness_foolbox.library import load
 from harness_foolbox.vocabulary import DEFAULTS, EPS, LEFT_OUT_OPTIONS, PIXEL_UNITS, vocabulary
 
 if TYPE_CHECKING:
@@ -30,16 +29,13 @@ LEFT_OUT: Mapping[str, str] = {"Attack": "the base class of the others, no attac
 _WORDS = re.compile(r"Linfinity|Linf|LInf|L[012]|DeepFool|NewtonFool|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 
 
-def describe() -> dict[str, Any]:
-    """Return the table of the Foolbox that is installed, sorted by name. Raises ``KeyError`` for what nobody described."""
+def describe() -> Table:
+    """Return the table of the Foolbox that is installed.
+
+    Raises ``PluginError`` where none is, ``KeyError`` for a parameter that nobody described.
+    """
     attacks = load().attacks
-    entries = [_entry(getattr(attacks, target), fact) for target, fact in FACTS.items()]
-    table = Table(
-        distribution=LIBRARY.distribution,
-        version=LIBRARY.version or "",
-        attacks=tuple(sorted(entries, key=lambda entry: entry.name)),
-    )
-    return table.model_dump(mode="json", exclude_defaults=True)
+    return BRIDGE.described(_entry(getattr(attacks, target), fact) for target, fact in FACTS.items())
 
 
 def exported() -> dict[str, type]:
@@ -53,12 +49,6 @@ def kebab(target: str) -> str:
     """Return a class's name in kebab-case, without its last word ``Attack``; GenAttack keeps it, being called so."""
     stem = target if target == "GenAttack" else target.removesuffix("Attack")
     return "-".join(word.lower() for word in _WORDS.findall(stem))
-
-
-def write() -> None:
-    """Write the table beside this module."""
-    text = json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
-    Path(__file__).with_name("attacks.json").write_text(text, encoding="utf-8")
 
 
 def _entry(kind: type, fact: Fact) -> Entry:
@@ -90,23 +80,14 @@ def _options(kind: type, norm: Norm) -> list[Parameter]:
 
 
 def _option(target: str, name: str, parameter: inspect.Parameter, norm: Norm) -> Parameter:
-    words = vocabulary(target, name)
+    word = vocabulary(target, name)
+    word = word.sized(norm) if name in PIXEL_UNITS else word
     default = DEFAULTS[target, name] if parameter.default is inspect.Parameter.empty else parameter.default
     kinds = [kind for kind in (get_args(parameter.annotation) or (parameter.annotation,)) if kind is not _NONE]
     choices = tuple(choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind))
     shown: Any = "str" if choices else kinds[0].__name__
-    return Parameter(
-        name=name,
-        type=shown,
-        default=float(default) if shown == "float" and default is not None else default,
-        optional=_NONE in get_args(parameter.annotation),
-        choices=choices,
-        description=words.description,
-        minimum=words.minimum,
-        above=words.above,
-        maximum=1 if norm == "linf" and name in PIXEL_UNITS else words.maximum,
-    )
+    return word.parameter(name, default, kind=shown, optional=_NONE in get_args(parameter.annotation), choices=choices)
 
 
 if __name__ == "__main__":
-    write()
+    BRIDGE.write(describe())

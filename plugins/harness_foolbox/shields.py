@@ -6,13 +6,15 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from harness.api import PluginError, per_sample
+from harness.api import PluginError, per_sample, undo_rounding
 from harness_foolbox.library import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from harness.api import Norm
 
 BLACK_WHERE_FAILED = frozenset({"L2CarliniWagnerAttack", "EADAttack"})
 """Attacks that return black images for the samples that they found nothing for."""
@@ -22,9 +24,6 @@ NAN_WHERE_FLAT: Mapping[str, str] = {
     "VirtualAdversarialAttack": "divides by the norm of the gradient",
 }
 """Attacks that are known to return NaN for the samples whose gradient vanishes, and why: they stay unperturbed."""
-
-BOUNDS_ROUNDING = 1e-3
-"""How far beyond the bounds a pixel is still brought back, as a fraction of their range."""
 
 ONE_FAILS_ALL: Mapping[str, str] = {
     "GenAttack": "probabilities contain NaN",
@@ -50,7 +49,7 @@ def fails_alone(target: str, error: Exception) -> bool:
     return target in ONE_FAILS_ALL and ONE_FAILS_ALL[target] in str(error)
 
 
-def repaired(target: str, perturbed: Tensor, images: Tensor, bounds: tuple[float, float]) -> Tensor:
+def repaired(target: str, perturbed: Tensor, images: Tensor, *, norm: Norm, bounds: tuple[float, float]) -> Tensor:
     """Return ``perturbed`` (N, C, H, W), unperturbed where the attack is known to have no result for a sample.
 
     What lies beyond ``bounds`` by rounding is brought back. Larger violations are left for the harness to see, and so are values
@@ -62,13 +61,7 @@ def repaired(target: str, perturbed: Tensor, images: Tensor, bounds: tuple[float
         found = (perturbed != 0).flatten(1).any(1)
     elif target in NAN_WHERE_FLAT:
         found = perturbed.isfinite().flatten(1).all(1)
-    return _clamped(perturbed.where(per_sample(found, perturbed), images), bounds)
-
-
-def _clamped(perturbed: Tensor, bounds: tuple[float, float]) -> Tensor:
-    low, high = bounds
-    clamped = perturbed.clamp(low, high)
-    return clamped.where((perturbed - clamped).abs() <= BOUNDS_ROUNDING * (high - low), perturbed)
+    return undo_rounding(perturbed.where(per_sample(found, perturbed), images), images, norm=norm, bounds=bounds)
 
 
 def _onto_l1(_: Any, x: Any, x0: Any, epsilon: float) -> Any:

@@ -1,86 +1,88 @@
 """Static post-training quantization to 8 bits, computed in float32 (Jacob et al., 2018, arXiv:1712.05877).
 
-Batch normalization is folded first. Every convolution and linear layer then has weights on a symmetric int8 grid per output
-channel, and reads activations on an affine uint8 grid per tensor, whose range calibration images tell (Krishnamoorthi, 2018,
-arXiv:1806.08342). Biases, sums and logits stay float32. The grids are those of integer arithmetic; the arithmetic is float, so that
-it runs on any device and has straight-through gradients.
+Batch normalization is folded first. Weights then lie on a symmetric int8 grid per output channel and activations on an affine
+uint8 grid per tensor, at the places and with the grids of ``fx-int8``; biases and logits stay float32. The arithmetic is float, so
+that it runs on any device and has straight-through gradients. Where a network's graph cannot be traced, each convolution and
+linear layer rounds what it reads, and sums stay float32.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from harness.api import Options, Quantizer
+from harness.api import Quantizer
+from harness_quantization.options import StaticInt8Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from torch import Tensor, nn
+    from torch import fx, nn
 
     from harness.api import Domain
-    from harness_quantization.rounding import Rounded
 
 
-class FakeInt8Options(Options):
-    """The options of fake int8 quantization."""
-
-    calibration_images: int = Field(
-        default=1000, ge=1, description="Training images that tell the range of each layer's inputs."
-    )
-
-
-class FakeInt8(Quantizer[FakeInt8Options]):
+class FakeInt8(Quantizer[StaticInt8Options]):
     """Round weights to int8 per channel and activations to uint8 per tensor, in float arithmetic (Jacob et al., 2018)."""
 
+    differentiable: ClassVar[bool] = True
+
     def quantize(self, network: nn.Module, calibration: Domain) -> nn.Module:
-        """Return the network with rounded weights and layers that round what they read."""
+        """Return the network with rounded weights that rounds its activations."""
+        from harness_quantization.watching import calibrate, watched
+
+        example = next(iter(calibration.batches(1)))
+        try:
+            graph = watched(network, example, self.options)
+        except Exception:  # noqa: BLE001 (tracing runs the network's own code, which may raise anything)
+            return self._by_layers(network, calibration)
+        calibrate(graph, calibration, self.options.calibration_images)
+        _round(graph)
+        return graph.eval()
+
+    def _by_layers(self, network: nn.Module, calibration: Domain) -> nn.Module:
         import torch
 
-        from harness.api import fold_batch_norm
+        from harness_quantization.grids import RoundedLayer, activation_observer
+        from harness_quantization.watching import calibrate, weighted_layers
 
-        net: nn.Module = network.net  # type: ignore[assignment]  # the classifier's network behind its normalization
-        network.net = fold_batch_norm(net)
-        layers = [_wrap(network, name, layer) for name, layer in list(_layers(network))]
+        layers = []
+        for name, layer in list(weighted_layers(network)):
+            parent, _, own = name.rpartition(".")
+            layers.append(RoundedLayer(layer, activation_observer(self.options)()))
+            setattr(network.get_submodule(parent), own, layers[-1])
+        calibrate(network, calibration, self.options.calibration_images)
         with torch.no_grad():
-            for images in _first(calibration, self.options.calibration_images):
-                network(images)
-            for layer in layers:
-                layer.freeze()
+            for rounded in layers:
+                rounded.freeze()
         return network.eval()
 
     def num_bytes(self, quantized: nn.Module) -> int:
-        """Return the bytes of int8 weights, their float scales, and everything else in float32."""
-        weights = sum(layer.weight.numel() + 4 * len(layer.weight) for _, layer in _layers(quantized))
-        counted = {id(layer.weight) for _, layer in _layers(quantized)}
-        others = sum(4 * value.numel() for value in quantized.parameters() if id(value) not in counted)
-        ranges = 8 * len(counted)  # a scale and a zero point for what each layer reads
-        return weights + others + ranges
+        """Return the bytes of int8 weights with a float scale per channel, and of everything else as it is."""
+        from harness_quantization.watching import weighted_layers
+
+        state = {id(value): value for value in (*quantized.parameters(), *quantized.buffers())}
+        size = sum(value.numel() * value.element_size() for value in state.values())
+        for _, layer in weighted_layers(quantized):
+            weights = state.pop(id(layer.weight), None)
+            if weights is not None:
+                size += weights.numel() + 4 * len(weights) - weights.numel() * weights.element_size()
+        return size
 
 
-def _layers(network: nn.Module) -> Iterable[tuple[str, nn.Conv2d | nn.Linear]]:
-    from torch import nn
+def _round(graph: fx.GraphModule) -> None:
+    """Put a grid in the place of each observer, and the weights on theirs."""
+    import torch
+    from torch.ao.quantization.observer import ObserverBase
 
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            yield name, module
+    from harness_quantization.grids import Grid, rounded_weights
+    from harness_quantization.watching import weighted_layers
 
-
-def _wrap(network: nn.Module, name: str, layer: nn.Conv2d | nn.Linear) -> Rounded:
-    from harness_quantization.rounding import Rounded
-
-    parent, _, own = name.rpartition(".")
-    wrapped = Rounded(layer)
-    setattr(network.get_submodule(parent), own, wrapped)
-    return wrapped
-
-
-def _first(calibration: Domain, count: int) -> Iterable[Tensor]:
-    """Yield the first images of the domain, in batches."""
-    left = count
-    for images in calibration.batches(min(count, 128)):
-        if left <= 0:
-            return
-        yield images[:left]
-        left -= len(images)
+    graph.meta.clear()
+    for module in graph.modules():
+        vars(module).pop("qconfig", None)  # makers of observers, which no pickle takes
+    grids: dict[int, Grid] = {}  # pooling and its like share the observer of their input
+    for name, module in list(graph.named_modules(remove_duplicate=False)):
+        if isinstance(module, ObserverBase):
+            grids.setdefault(id(module), Grid(module))
+            setattr(graph, name, grids[id(module)])
+    with torch.no_grad():
+        for _, layer in weighted_layers(graph):
+            layer.weight.copy_(rounded_weights(layer.weight))

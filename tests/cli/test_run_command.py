@@ -66,6 +66,33 @@ def test_a_failed_cell_exits_with_1_and_is_in_the_table(call, tmp_path, monkeypa
     assert "Traceback" in run(call, tmp_path, "--debug").err
 
 
+OBSERVER = """
+from harness.api import hookimpl
+
+@hookimpl
+def harness_run_event(event):
+    raise RuntimeError("the tracker is down")
+
+@hookimpl
+def harness_atacks():
+    return {}
+"""
+
+
+def test_an_observer_that_fails_is_told_of_once_and_what_was_wrong_before_the_run_is_not(call, tmp_path, monkeypatch):
+    (tmp_path / "failing_observer.py").write_text(OBSERVER)
+    (tmp_path / "tracker-2.0.dist-info").mkdir()
+    (tmp_path / "tracker-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tracker\nVersion: 2.0\n")
+    (tmp_path / "tracker-2.0.dist-info" / "entry_points.txt").write_text("[harness.v1]\nwatch = failing_observer\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_spec(tmp_path, correctors=["ll"], controls=["none"])
+    called = run(call, tmp_path)
+    monkeypatch.delitem(sys.modules, "failing_observer")
+    assert called.code == 0
+    told = "tracker/watch harness_run_event raised RuntimeError: the tracker is down; it was not told again"
+    assert [line for line in called.err.splitlines() if "tracker/watch" in line] == [told]
+
+
 def test_what_a_library_prints_does_not_get_into_the_json(call, tmp_path, monkeypatch):
     install_broken_plugins(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")

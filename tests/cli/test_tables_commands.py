@@ -89,3 +89,43 @@ def test_a_misspelt_row_is_said_with_the_nearest(call, results):
     called = call("compare", f"{results}#baselin", results)
     assert called.code == 2
     assert 'no row "baselin"; did you mean "baseline"?' in called.err
+
+
+def test_a_run_is_compared_with_a_published_table(call, results):
+    called = call("compare", results, "--published", "adcorda-table1", "--as", "net=ResNet-34", "--json")
+    assert called.code == 0, called.err
+    told = json.loads(called.out)
+    (one,) = told["comparisons"]
+    assert one["theirs"] == {"model": "ResNet-34", "dataset": "cifar10"}
+    row = next(row for row in one["rows"] if row["attack"] == "LL")
+    found = [json.loads(path.read_text()) for path in (results / "records").glob("*--ll--*.json")]
+    mean = 100 * sum(record["accuracy"]["test"] for record in found) / len(found)
+    assert row["figures"]["test"]["theirs"] == {"mean": 96.31, "std": 0.12}
+    assert row["figures"]["test"]["difference"] == pytest.approx(mean - 96.31)
+    text = call("compare", results, "--published", "adcorda-table1", "--as", "net=ResNet-34")
+    assert text.code == 0
+    assert "What differs in the setting" in text.out
+    assert "Inconsistent as printed" in text.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--published", "adcorda-tabel1"], 'unknown table "adcorda-tabel1"; did you mean "adcorda-table1"?'),
+        (["--published", "adcorda-table1", "--as", "net"], '--as: got "net", expected OURS=THEIRS'),
+        (["--published", "adcorda-table1", "--adapter", "coral"], '--adapter: no row of "coral"'),
+        (["--published", "adcorda-table2"], 'the rows of "adcorda-table2" need a quantized classifier'),
+        ([], "compare: got 1 folder or row, expected two, A and B; to compare with a published table add --published"),
+        (["other", "--adapter", "deep-coral"], "--adapter: goes with --published TABLE alone"),
+    ],
+)
+def test_what_compare_cannot_do_is_said_with_the_next_step(call, results, arguments, said):
+    called = call("compare", results, *arguments)
+    assert called.code == 2
+    assert said in called.err
+
+
+def test_a_folder_without_records_is_no_run_to_compare(call, tmp_path):
+    called = call("compare", tmp_path, "--published", "adcorda-table1")
+    assert called.code == 2
+    assert f"{tmp_path}: holds no records; expected a results folder" in called.err

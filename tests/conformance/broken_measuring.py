@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from harness.api import Evaluation, Evaluator, NoOptions, Quantizer, ReportFormat, hookimpl
+from harness.api import Evaluation, Evaluator, NoOptions, Part, Quantizer, ReportFormat, hookimpl
 
 
 class SoundQuantizer(Quantizer[NoOptions]):
@@ -80,6 +80,46 @@ class RoundsAtRandom(SoundQuantizer):
         return super().quantize(network, calibration)
 
 
+class LosesItsScaleInCopies(SoundQuantizer):
+    """Keep a scale where copies do not look for it."""
+
+    def quantize(self, network, calibration):
+        from torch import nn
+
+        scales = {}
+
+        class Scaled(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.network = network
+
+            def forward(self, images):
+                return self.network(images) * scales.get(id(self), 2.0)
+
+        twin = Scaled().eval()
+        scales[id(twin)] = 1.0
+        return twin
+
+
+class RoundsItsGradientsAway(SoundQuantizer):
+    """Round what it reads, whose derivative is zero, and claim gradients."""
+
+    differentiable = True
+
+    def quantize(self, network, calibration):
+        from torch import nn
+
+        class Rounding(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.network = network
+
+            def forward(self, images):
+                return self.network((images * 64).round() / 64)
+
+        return Rounding().eval()
+
+
 class TellsHalfBytes(SoundQuantizer):
     """Count in halves."""
 
@@ -147,6 +187,57 @@ class FindsAtRandom(SoundEvaluator):
         return Evaluation(figures={"luck": random.SystemRandom().random()})
 
 
+class SoundInParts(SoundEvaluator):
+    """Darken by a little, then by more, then see what brightening does."""
+
+    def parts(self):
+        return Part("dusk"), Part("night"), Part("day", check=True)
+
+    def evaluate(self, classifier, images, labels):
+        amount = {"dusk": 0.03, "night": 0.1, "day": -0.1}[self.part.name]
+        return Evaluation(perturbed=(images - amount).clamp(0, 1), figures={"mean": float(images.mean())})
+
+
+class RemembersParts(SoundInParts):
+    """Count its calls."""
+
+    calls = 0
+
+    def evaluate(self, classifier, images, labels):
+        self.calls += 1
+        return Evaluation(perturbed=images, figures={"calls": self.calls})
+
+
+class NeedsTheFirstPart(SoundInParts):
+    """Go on from what the first part left on self."""
+
+    def evaluate(self, classifier, images, labels):
+        if self.part.name == "dusk":
+            self.mean = float(images.mean())
+        return Evaluation(perturbed=images, figures={"mean": self.mean})
+
+
+class ChecksFirst(SoundInParts):
+    """Name a check before what it checks."""
+
+    def parts(self):
+        return super().parts()[::-1]
+
+
+class RemarksInOneString(SoundEvaluator):
+    """Forget the tuple."""
+
+    def remarks(self, findings):
+        return f"{findings.samples} samples"
+
+
+class CountsHalves(SoundEvaluator):
+    """Count in halves."""
+
+    def evaluate(self, classifier, images, labels):
+        return Evaluation(figures={"mean": 0.5}, counts={"images": len(images) / 2})
+
+
 class SoundFormat(ReportFormat[NoOptions]):
     """A row a line."""
 
@@ -199,6 +290,8 @@ BROKEN = {
     DividesByZero: "quantizes",
     ForgetsTheWeights: "labels-kept",
     RoundsAtRandom: "same-twin",
+    LosesItsScaleInCopies: "same-when-copied",
+    RoundsItsGradientsAway: "gradients-passed",
     TellsHalfBytes: "size-told",
     RaisesWhenEvaluating: "evaluates",
     LeavesTheBall: "evaluates",
@@ -207,13 +300,18 @@ BROKEN = {
     FlagsNothing: "evaluates",
     FindsNothing: "something-found",
     FindsAtRandom: "same-findings",
+    RemembersParts: "parts-alone",
+    NeedsTheFirstPart: "parts-alone",
+    ChecksFirst: "evaluates",
+    RemarksInOneString: "evaluates",
+    CountsHalves: "evaluates",
     RaisesWithoutTables: "renders",
     NeedsTheStd: "renders",
     WritesBytes: "renders",
     HasNoDot: "renders",
     SortsInPlace: "leaderboard-untouched",
 }
-SOUND = (SoundQuantizer, SoundEvaluator, SoundFormat)
+SOUND = (SoundQuantizer, SoundEvaluator, SoundInParts, SoundFormat)
 
 
 def _offered(base):

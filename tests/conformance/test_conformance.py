@@ -10,6 +10,7 @@ from pathlib import Path
 
 import broken_adapters
 import broken_attacks
+import broken_figures
 import broken_measuring
 import broken_providers
 import numpy as np
@@ -27,7 +28,7 @@ from harness.testing.toys import Toys
 torch.set_num_threads(1)
 
 HERE = Path(__file__).parent
-MODULES = (broken_attacks, broken_adapters, broken_providers, broken_measuring)
+MODULES = (broken_attacks, broken_adapters, broken_providers, broken_measuring, broken_figures)
 BROKEN = [(module, plugin.__name__, check) for module in MODULES for plugin, check in module.BROKEN.items()]
 SOUND = [(module, plugin.__name__) for module in MODULES for plugin in module.SOUND]
 FRESH = "import-without-torch"
@@ -184,8 +185,8 @@ def test_options_are_those_given():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epz": 0.1}, 'attack "Sound" has no option "epz"; did you mean "eps"?'),
-        ({"eps": "wide"}, 'attack "Sound": option "eps": got "wide"; Input should be a valid number'),
+        ({"epz": 0.1}, 'attack "Sound": unknown option "epz"; did you mean "eps"?'),
+        ({"eps": "wide"}, 'attack "Sound": eps: got "wide", expected a number'),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):

@@ -89,7 +89,7 @@ def test_options_are_read_as_a_spec_writes_them(call):
             '"Raises" is a plugin of the kind attack and a plugin of the kind adapter; name the kind as well',
         ),
         (["Sound", "--kind", "classifier"], 3, 'unknown classifier "Sound"'),
-        (["SoundSearch", "--option", "epz=1"], 2, 'attack "SoundSearch" has no option "epz"; did you mean "eps"?'),
+        (["SoundSearch", "--option", "epz=1"], 2, 'attack "SoundSearch": unknown option "epz"; did you mean "eps"?'),
         (["SoundSearch", "--option", "eps"], 2, "expected KEY=VALUE"),
     ],
 )

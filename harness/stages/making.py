@@ -1,0 +1,149 @@
+"""Make stages with their content keys: for a plan, and inside a search for its trials, which are stages like any other.
+
+A stage's key is a hash of its name and version, its plugin's distribution, version and options, its seed and its inputs' keys.
+Weights and data enter by content, never by path: a baseline is trained once for a whole matrix, and nothing is
+served that another classifier made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__
+from harness.provenance import edited_source
+from harness.stages.jobs import KIND_OF, AdaptJob, CorrectJob, ShamJob
+from harness.stages.stage import Stage
+from harness.store import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.budget import Adaptation
+    from harness.manager import Manager
+    from harness.resolved import ResolvedAdapter, ResolvedCorrector
+    from harness.stages.jobs import Arm, Job, Subject
+
+STAGE_VERSIONS = {
+    "baseline": 1,
+    "split": 1,
+    "correct": 1,
+    "sham": 1,
+    "adapt": 1,
+    "search": 1,
+    "evaluate": 1,
+    "measure": 2,
+    "figure": 1,
+}
+"""A stage's version: raised whenever its results may change."""
+
+COMPUTING_PARTS = (
+    "engine",
+    "stages",
+    "bridging.py",
+    "budget.py",
+    "contract.py",
+    "criteria.py",
+    "data.py",
+    "drawing.py",
+    "measuring.py",
+    "models.py",
+    "search_space.py",
+    "weights.py",
+)
+"""The parts of this package that compute results; where they are edited in place, their source is part of every key."""
+
+
+@dataclass(frozen=True)
+class StageMaker:
+    """Makes stages of one subject on one kind of machine."""
+
+    subject: Subject
+    environment: Mapping[str, Any]
+
+    @classmethod
+    def on(cls, subject: Subject, *, device: str, threads: int) -> StageMaker:
+        """Return the maker of a subject's stages on a kind of device, with a worker's threads."""
+        environment = {
+            "harness": __version__,
+            "source": edited_source("adcorda-harness", "harness", COMPUTING_PARTS),
+            "torch": metadata.version("torch"),
+            "device": device,
+            "threads": threads,
+        }
+        return cls(subject, environment)
+
+    def stage(self, job: Job, inputs: Mapping[str, Stage], own: list[Any]) -> Stage:
+        """Return a stage whose key holds ``own``, what its result depends on beside the subject's data and the inputs."""
+        kind = KIND_OF[type(job)]
+        read = {role: stage.key for role, stage in inputs.items()}
+        key = content_key(kind, STAGE_VERSIONS[kind], self.environment, self.subject.data, read, own)
+        return Stage(key, job, tuple(inputs.items()))
+
+
+@dataclass(frozen=True)
+class ArmStages:
+    """The stages that train an arm: ``perturbed`` are the corrector's samples or the sham's, None where nothing attacks."""
+
+    correct: Stage | None
+    perturbed: Stage | None
+    adapt: Stage
+
+
+@dataclass(frozen=True)
+class ArmMaker:
+    """Makes the stages that train a subject's arms, from its baseline and its split."""
+
+    maker: StageMaker
+    baseline: Stage
+    split: Stage
+    attack_batch_size: int
+    attack_passes: int | None
+
+    def arm(self, arm: Arm, adaptation: Adaptation, manager: Manager, *, repetition: int = 0) -> ArmStages:
+        """Return an arm's stages."""
+        correct = self.correct(arm.corrector)
+        perturbed = self.sham(correct, arm.corrector, manager) if arm.source == "sham" else correct
+        return ArmStages(correct, perturbed, self._adapt(arm, adaptation, perturbed, manager, repetition))
+
+    def correct(self, corrector: ResolvedCorrector | None) -> Stage | None:
+        """Return the stage that corrects, None where nothing attacks."""
+        if corrector is None or corrector.attack is None:
+            return None
+        subject = self.maker.subject
+        # Whose gradients attacks get, where the subject is quantized.
+        gradients = [subject.quantizer.gradients] if subject.quantizer else []
+        own = [corrector.identity(), self.attack_batch_size, self.attack_passes, *gradients]
+        job = CorrectJob(subject, corrector, self.attack_batch_size, self.attack_passes)
+        return self.maker.stage(job, {"baseline": self.baseline, "split": self.split}, own)
+
+    def sham(self, correct: Stage | None, corrector: ResolvedCorrector | None, manager: Manager) -> Stage | None:
+        """Return the stage that moves the corrector's samples at random, None where nothing attacks."""
+        if correct is None or corrector is None or corrector.attack is None:
+            return None
+        kind: Any = manager.load(corrector.attack.plugin)
+        norm = kind.capabilities.norm
+        job = ShamJob(self.maker.subject, norm)
+        return self.maker.stage(job, {"baseline": self.baseline, "correct": correct}, [norm])
+
+    def inputs(self, *, perturbed: Stage | None, **others: Stage) -> dict[str, Stage]:
+        """Return what a stage reads that needs the source domain."""
+        inputs = {**others, "split": self.split}
+        return inputs if perturbed is None else {**inputs, "perturbed": perturbed}
+
+    def _adapt(
+        self, arm: Arm, adaptation: Adaptation, perturbed: Stage | None, manager: Manager, repetition: int
+    ) -> Stage:
+        subject, adapter = self.maker.subject, arm.adapter
+        budget = adaptation.model_dump(mode="json") if adapts_by_gradient(adapter, manager) else None
+        job = AdaptJob(subject, adapter, arm.source, arm.keep, adaptation, repetition)
+        own = [adapter.adapter.identity(), arm.source, arm.keep, budget, subject.validation, subject.seed]
+        own += [{"repetition": repetition}] if repetition else []
+        return self.maker.stage(job, self.inputs(baseline=self.baseline, perturbed=perturbed), own)
+
+
+def adapts_by_gradient(adapter: ResolvedAdapter, manager: Manager) -> bool:
+    """Whether the harness's training loop is used."""
+    kind: Any = manager.load(adapter.adapter.plugin)
+    return bool(kind.takes_gradient_steps())
