@@ -26,6 +26,7 @@ from harness.references import (
 from harness.report.markdown import escape, to_excerpt
 from harness.search import Range, Search
 from harness.spec import Experiment
+from harness.variants import MERGED, SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,33 @@ def spec_page() -> str:
         parts += [f"## {title}\n", "| key | default | meaning |", "| --- | --- | --- |"]
         parts += [f"| `{name}` | {_default(field)} | {_meaning(field)} |" for name, field in model.model_fields.items()]
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_variants()])
+
+
+def _variants() -> list[str]:
+    """Describe the key that turns one spec into several experiments."""
+    merged, shared = (" and ".join(f"`{name}`" for name in names) for names in (MERGED, SHARED))
+    return [
+        "## `variants`\n",
+        (
+            "A list of mappings: one spec, several experiments, whose tables come into one results folder. Each entry is the "
+            f"spec with some keys changed: those of {merged} one by one, every other key as a whole; {shared} are the same for "
+            "all. A key may stand in every entry and not above them.\n"
+        ),
+        "```yaml",
+        "dataset: cifar10",
+        "models: [resnet18, resnet34]",
+        "baseline: {epochs: 100, batch_size: 128}",
+        "adapters: [{adapter: deep-coral, weight: 1/750}]",
+        "variants:",
+        "  - dataset: cifar10                                       # as above",
+        "  - models: [efficientnet_v2_m]                            # instead of the two above, on cifar10",
+        "    baseline: {batch_size: 64}                             # for 100 epochs still",
+        "  - dataset: cifar100",
+        "    adapters: [{adapter: deep-coral, weight: 1/25}]",
+        "```",
+        "",
+    ]
 
 
 def hooks_page() -> str:

@@ -1,12 +1,13 @@
 """The three paired claims of a leaderboard: correction helps, alignment helps, the method helps.
 
 Each may be made only against the controls that isolate it, so each difference here is in test accuracy (points), paired
-by seed, between a row and one such control.
+by seed, between a row and one such control; or in robust accuracy, where an evaluator perturbed the test images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness.compare import McNemar, PairedDifference, holm, mcnemar_exact, paired_difference
@@ -87,17 +88,58 @@ class Claims:
         return tuple(reference for claim in self for reference in claim.references)
 
 
-def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> dict[RowKey, Claims]:
+@dataclass(frozen=True)
+class Outcome:
+    """What rows are compared by: for each test image of a record whether its label is right."""
+
+    right: Callable[[CellRecord], Sequence[bool]]
+
+    def points(self, records: Mapping[int, CellRecord]) -> dict[int, float]:
+        """Return the share that is right, in points, by seed."""
+        found = {seed: self.right(record) for seed, record in records.items()}
+        return {seed: 100 * sum(right) / len(right) for seed, right in found.items()}
+
+
+def _clean(record: CellRecord) -> list[bool]:
+    return [label == said for label, said in zip(record.test.labels, record.test.predictions, strict=True)]
+
+
+def _held(name: str, record: CellRecord) -> list[bool]:
+    return next(one.held or [] for one in record.measures if one.name == name)
+
+
+CLEAN = Outcome(_clean)
+
+
+def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome = CLEAN) -> dict[RowKey, Claims]:
     """Judge every method row of a table: ``groups`` are its rows' records by seed."""
-    raw = {key: {name: _claim(name, key, groups) for name in REFERENCES} for key in groups if key.is_method}
+    raw = {key: {name: _claim(name, key, groups, outcome) for name in REFERENCES} for key in groups if key.is_method}
     for name in REFERENCES:
         _adjust(name, raw)
     return {key: Claims(**claims) for key, claims in raw.items()}
 
 
-def difference_between(ours: Mapping[int, CellRecord], theirs: Mapping[int, CellRecord]) -> PairedDifference:
-    """Compare test accuracies in points, paired by seed."""
-    return paired_difference(_test_points(ours), _test_points(theirs))
+def robust_claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> dict[str, dict[RowKey, Claims]]:
+    """Judge the method rows by each evaluator that perturbed: on the images it measured, the same for every row."""
+    measures = [one for row in groups.values() for record in row.values() for one in record.measures if one.held]
+    judged = {}
+    for name in dict.fromkeys(one.name for one in measures):
+        measured = {
+            key: {seed: one for seed, one in row.items() if _was_held(name, one)} for key, row in groups.items()
+        }
+        judged[name] = claims_of({key: row for key, row in measured.items() if row}, Outcome(partial(_held, name)))
+    return judged
+
+
+def _was_held(name: str, record: CellRecord) -> bool:
+    return any(one.name == name and one.held for one in record.measures)
+
+
+def difference_between(
+    ours: Mapping[int, CellRecord], theirs: Mapping[int, CellRecord], outcome: Outcome = CLEAN
+) -> PairedDifference:
+    """Compare test accuracies, or another outcome, in points, paired by seed."""
+    return paired_difference(outcome.points(ours), outcome.points(theirs))
 
 
 def claim_sentence(claim: Claim, label: str) -> str:
@@ -126,24 +168,26 @@ def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _claim(name: ClaimName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> Claim:
+def _claim(name: ClaimName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome) -> Claim:
     if name == "correction" and key.is_curriculum:
         reason = "nothing is corrected in this row"
         absent = tuple(Reference(name=reference, missing=reason) for reference in REFERENCES[name])
         return Claim(name=name, references=absent, verdict="not applicable")
-    references = tuple(_reference(reference, key, groups) for reference in REFERENCES[name])
+    references = tuple(_reference(reference, key, groups, outcome) for reference in REFERENCES[name])
     return Claim(name=name, references=references, verdict=_verdict(references), p=_weakest(references))
 
 
-def _reference(name: ReferenceName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> Reference:
+def _reference(
+    name: ReferenceName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome
+) -> Reference:
     found = [other for other in groups if other.model == key.model and _MATCHES[name](other, key)]
     if len(found) != 1:
         return Reference(name=name, missing=f"{'several rows' if found else 'no row'} for {REFERENCE_WORDS[name]}")
     ours, theirs = groups[key], groups[found[0]]
     if not ours.keys() & theirs.keys():
         return Reference(name=name, missing=f"no seed in common with {REFERENCE_WORDS[name]}")
-    difference = difference_between(ours, theirs)
-    tests = {seed: _mcnemar(ours[seed], theirs[seed]) for seed in difference.per_seed}
+    difference = difference_between(ours, theirs, outcome)
+    tests = {seed: _mcnemar(outcome.right(ours[seed]), outcome.right(theirs[seed])) for seed in difference.per_seed}
     return Reference(name=name, difference=difference, mcnemar=tests)
 
 
@@ -189,12 +233,8 @@ def _adjust(name: ClaimName, raw: Mapping[RowKey, dict[ClaimName, Claim]]) -> No
         claims[name] = replace(claims[name], holm_p=adjusted)
 
 
-def _mcnemar(ours: CellRecord, theirs: CellRecord) -> McNemar:
-    return mcnemar_exact(ours.test.labels, ours.test.predictions, theirs.test.predictions)
-
-
-def _test_points(records: Mapping[int, CellRecord]) -> dict[int, float]:
-    return {seed: 100 * record.accuracy.test for seed, record in records.items()}
+def _mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> McNemar:
+    return mcnemar_exact([1] * len(ours), [int(right) for right in ours], [int(right) for right in theirs])
 
 
 def _evidence(claim: Claim) -> str:

@@ -11,6 +11,7 @@ from harness.catalogue import Normalization
 from harness.contract import ImageData
 from harness.errors import ContractError, DataError, StoreError
 from harness.store import Artifact, CorruptArtifactError, atomic_write, content_key
+from harness.subsets import VERSION as DRAWING
 from harness.subsets import subset
 from harness.tensor_files import TensorFile, row_chunks
 
@@ -59,7 +60,7 @@ def describe_data(dataset: ResolvedDataset, manager: Manager, store: Store) -> D
     listing = provider.listing()
     index = None
     counts = (dataset.train_samples, dataset.test_samples)
-    wanted = [] if counts == (None, None) else [counts]
+    wanted = [] if counts == (None, None) else [[*counts, DRAWING]]
     if listing is not None:
         key = content_key(dataset.provider.identity(), listing, *wanted)
         index = store.root / "data-index" / f"{key}.json"

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from harness.executors import Executor
     from harness.leaderboard import Table
+    from harness.models import Input
+    from harness.resolved import ResolvedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +98,12 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
 
 def check_models(state: RunState, manager: Manager) -> None:
     """Build each classifier that is yet to be built, so that weights or data that do not fit are told before anything runs."""
-    subjects = {
-        stage.job.subject.model.name: stage.job.subject for stage in state.remaining() if stage.kind == "baseline"
-    }
-    for subject in subjects.values():
-        build_network(subject.model, subject.shape, manager, seed=subject.seed)
+    built: list[tuple[ResolvedModel, Input]] = []
+    for stage in state.remaining():
+        subject = stage.job.subject
+        if stage.kind == "baseline" and (subject.model, subject.shape) not in built:
+            build_network(subject.model, subject.shape, manager, seed=subject.seed)
+            built.append((subject.model, subject.shape))
 
 
 def tables_of(results: Path) -> list[Table]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.averages import if_all_have, over_seeds
-from harness.claims import REFERENCES, Claims, claim_sentence, claims_of, difference_between, summary_sentence
+from harness.claims import (
+    REFERENCES,
+    Claims,
+    claim_sentence,
+    claims_of,
+    difference_between,
+    robust_claims_of,
+    summary_sentence,
+)
 from harness.comparability import notes, title
 from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
@@ -44,7 +52,8 @@ class Row:
     ``source`` and ``loss_source`` are None where there is no ``T'``; ``claims`` for controls. ``best`` names the columns in
     which no row has a higher mean, among rows that have every seed of the table and do not all tie. ``versus_finetune`` is in
     points, None without such a row or a seed in common. ``work`` is None where ``T'`` holds no attacked samples, ``quantized``
-    for a full-precision subject, ``tuning`` where no search chose the settings.
+    for a full-precision subject, ``tuning`` where no search chose the settings. ``robust_claims`` judge the row by each evaluator
+    that perturbed the test images.
     """
 
     key: RowKey
@@ -64,6 +73,7 @@ class Row:
     figures: Figures
     measures: Mapping[str, Measured] = field(default_factory=dict)
     quantized: BeforeAfter | None = None
+    robust_claims: Mapping[str, Claims] = field(default_factory=dict)
     tuning: Tuning | None = None
     best: frozenset[Column] = frozenset()
 
@@ -110,7 +120,7 @@ def build(records: Sequence[CellRecord], failures: Sequence[CellFailure] = ()) -
         by_key.setdefault(record.comparable.key, []).append(record)
     groups = sorted(by_key.values(), key=lambda group: (title(group[0].comparable), group[0].comparable.key))
     differences = notes([group[0].comparable for group in groups])
-    homes = _homes([group[0].comparable.model for group in groups], failures)
+    homes = _homes([(group[0].comparable.dataset, group[0].comparable.model) for group in groups], failures)
     tables = [_table(group, note, home) for group, note, home in zip(groups, differences, homes, strict=False)]
     return tables + [_failed_table(home) for home in homes[len(groups) :]]
 
@@ -141,7 +151,7 @@ def figure_lines(table: Table) -> list[str]:
 
 def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[CellFailure]) -> Table:
     groups = _by_row(records)
-    claims = claims_of(groups)
+    claims, robust = claims_of(groups), robust_claims_of(groups)
     all_seeds = {record.cell.seed for record in records}
     rows = [_row(key, groups, claims.get(key), all_seeds) for key in sorted(groups, key=lambda key: key.order)]
     return Table(
@@ -149,15 +159,19 @@ def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[C
         note=note,
         comparable=records[0].comparable,
         experiments=tuple(sorted({record.experiment for record in records})),
-        rows=tuple(_flag_best(rows, all_seeds)),
+        rows=tuple(_with_robust_claims(row, robust) for row in _flag_best(rows, all_seeds)),
         failures=tuple(failures),
         works=tuple(works_of(records)),
     )
 
 
+def _with_robust_claims(row: Row, judged: Mapping[str, Mapping[RowKey, Claims]]) -> Row:
+    return replace(row, robust_claims={name: found[row.key] for name, found in judged.items() if row.key in found})
+
+
 def _failed_table(failures: Sequence[CellFailure]) -> Table:
     return Table(
-        title=f"{failures[0].cell.model}: no finished cell",
+        title=f"{' · '.join(filter(None, (failures[0].dataset, failures[0].cell.model)))}: no finished cell",
         note=None,
         comparable=None,
         experiments=tuple(sorted({failure.experiment for failure in failures})),
@@ -265,10 +279,11 @@ def _leaders(rows: Sequence[Row], name: Column) -> set[RowKey]:
     return leading if len(leading) < len(means) else set()
 
 
-def _homes(models: Sequence[str], failures: Sequence[CellFailure]) -> list[list[CellFailure]]:
-    """Give each failed cell to the first table of its model; models without a table come after, in order."""
-    names = [*models, *sorted({failure.cell.model for failure in failures} - set(models))]
-    homes: list[list[CellFailure]] = [[] for _ in names]
-    for failure in failures:
-        homes[names.index(failure.cell.model)].append(failure)
+def _homes(subjects: Sequence[tuple[str, str]], failures: Sequence[CellFailure]) -> list[list[CellFailure]]:
+    """Give each failed cell to the first table of its data set and model; those without a table come after, in order."""
+    failed = [(failure.dataset, failure.cell.model) for failure in failures]
+    places = [*subjects, *sorted(set(failed) - set(subjects))]
+    homes: list[list[CellFailure]] = [[] for _ in places]
+    for subject, failure in zip(failed, failures, strict=True):
+        homes[places.index(subject)].append(failure)
     return homes

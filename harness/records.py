@@ -229,6 +229,7 @@ class CellFailure(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     experiment: str
     key: str
+    dataset: str = ""
     cell: CellName
     stage: str
     reason: str

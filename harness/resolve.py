@@ -101,18 +101,23 @@ class _Resolver:
             None if asked.quantizer == FULL_PRECISION else next(found) for asked in experiment.quantization
         )
         matrix = tuple(models), tuple(correctors), tuple(adapters)
-        search = self._search(adapters, correctors)
+        search = self._search(adapters, correctors, figures)
         return ResolvedExperiment(experiment, dataset, *matrix, tuple(evaluators), precisions, tuple(figures), search)
 
     def _search(
-        self, adapters: Sequence[ResolvedAdapter], correctors: Sequence[ResolvedCorrector]
+        self,
+        adapters: Sequence[ResolvedAdapter],
+        correctors: Sequence[ResolvedCorrector],
+        figures: Sequence[ResolvedFigure],
     ) -> ResolvedSearch | None:
         """Look up what is tuned, once all that can be is known."""
         asked = self.experiment.search
         if asked is None:
             return None
         adaptation = self.experiment.adaptation
-        resolver = SearchResolver(self.lookup, adaptation=adaptation, adapters=adapters, correctors=correctors)
+        resolver = SearchResolver(
+            self.lookup, adaptation=adaptation, adapters=adapters, correctors=correctors, figures=figures
+        )
         found = self._tried(("search",), partial(resolver.search, asked))
         if found is None:
             raise self._error()

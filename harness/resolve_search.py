@@ -18,7 +18,7 @@ from harness.yamlio import Document
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedPlugin
+    from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedFigure, ResolvedPlugin
     from harness.search import SamplerName, Search
     from harness.yamlio import Location
 
@@ -48,12 +48,14 @@ class SearchResolver:
         adaptation: Adaptation,
         adapters: Sequence[ResolvedAdapter],
         correctors: Sequence[ResolvedCorrector],
+        figures: Sequence[ResolvedFigure] = (),
     ) -> None:
         self.lookup = lookup
         self.document = lookup.document
         self.adaptation = adaptation
         self.adapters = {adapter.name: adapter.adapter for adapter in adapters}
         self.correctors = {corrector.name: corrector.attack for corrector in correctors}
+        self.drawn = {corrector: figure.name for figure in reversed(figures) for corrector in figure.correctors}
         self.findings: list[Finding] = []
 
     def search(self, asked: Search, at: Location) -> ResolvedSearch:
@@ -120,6 +122,9 @@ class SearchResolver:
             )
         if known[entry] is None:
             raise self._misnamed(at, f'corrector "{entry}" attacks nothing and has no options')
+        if section == "correctors" and entry in self.drawn:
+            text = f'figure "{self.drawn[entry]}" would draw "{entry}" as it is listed, not as it is tuned'
+            raise self._misnamed(at, f"{text}; give the figure other correctors, or draw it in a spec without search")
 
     def _misnamed(self, at: Location, text: str) -> LocatedError:
         place = self.document.place(at, key=True)

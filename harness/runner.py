@@ -216,6 +216,7 @@ class Runner:
         recorded = CellFailure(
             experiment=self.state.plan.experiment,
             key=cell.key,
+            dataset=cell.comparable.dataset,
             cell=cell.name,
             stage=stage,
             reason=failure.reason,

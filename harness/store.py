@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
+from harness.locking import claimed
 from harness.tensor_files import SUFFIX, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -131,6 +133,18 @@ class Store:
     def partial(self, key: str, *, every_seconds: float = 20.0) -> Partial:
         """Return the checkpoints of a stage that is under way."""
         return Partial(self.root / "partial" / key, every_seconds=every_seconds)
+
+    def claim(self, key: str) -> AbstractContextManager[bool]:
+        """Have a stage and its checkpoints to oneself, once no other process is at it; it may be stored by then."""
+        return claimed(self.partial(key).folder)
+
+    def forget(self, key: str) -> None:
+        """Remove a stage's checkpoints, unless another process is at it, which will need them or remove them itself."""
+        partial = self.partial(key)
+        if partial.folder.is_dir():
+            with claimed(partial.folder, wait=False) as ours:
+                if ours:
+                    partial.clear()
 
 
 class CorruptArtifactError(StoreError):

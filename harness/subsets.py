@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEED = 0
+VERSION = 1
+"""Raised whenever other samples are drawn: part of what a data set is known by in a store."""
 
 
 def subset(

@@ -136,7 +136,9 @@ def make_failure(
     *, model="net", corrector="ll", adapter="deep-coral", control=None, seed=1, stage="correct", reason="out of memory"
 ):
     cell = CellName(model=model, corrector=corrector, adapter=adapter, control=control, seed=seed)
-    return CellFailure(experiment="toy", key="f" * 32, cell=cell, stage=stage, reason=reason, exit_code=1)
+    return CellFailure(
+        experiment="toy", key="f" * 32, dataset="toys", cell=cell, stage=stage, reason=reason, exit_code=1
+    )
 
 
 def make_matrix(seeds=(1, 2, 5)):

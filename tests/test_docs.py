@@ -74,7 +74,7 @@ def test_every_hook_is_documented_with_its_parameters():
 def test_defaults_in_the_page_of_keys_are_what_a_spec_would_have_to_say():
     page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
-    assert list(sections) == list(GENERATED["SECTIONS"])
+    assert list(sections) == [*GENERATED["SECTIONS"], "`variants`"]
     for title, model in GENERATED["SECTIONS"].items():
         rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", sections[title], re.MULTILINE)
         assert [name for name, _ in rows] == list(model.model_fields)
@@ -318,3 +318,16 @@ def test_the_readmes_error_is_what_a_wrong_corrector_says(mine, monkeypatch):
     with pytest.raises(HarnessError) as error:
         resolved(Path("mine.yaml"))
     assert str(error.value) == said
+
+
+def test_the_example_of_variants_is_what_the_page_says_of_it(tmp_path):
+    page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    example = re.search(r"## `variants`.*?```yaml\n(.*?)```", page, re.DOTALL)[1]
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"name: example\ncorrectors: [none]\n{example}")
+    first, second, third = (loaded.experiment for loaded in load_specs(path))
+    assert [model.card for model in first.models] == [model.card for model in third.models] == ["resnet18", "resnet34"]
+    assert [model.card for model in second.models] == ["efficientnet_v2_m"]
+    assert (second.dataset.card, third.dataset.card) == ("cifar10", "cifar100")
+    assert (second.baseline.epochs, second.baseline.batch_size, third.baseline.batch_size) == (100, 64, 128)
+    assert third.adapters[0].inline_options == {"weight": "1/25"}

@@ -311,7 +311,7 @@ def test_failures_go_with_their_model_and_are_shown_without_a_table():
     known, unknown = make_failure(), make_failure(model="other")
     tables = build([method(0.6)], [known, unknown])
     assert [table.failures for table in tables] == [(known,), (unknown,)]
-    assert tables[1].title == "other: no finished cell"
+    assert tables[1].title == "toys · other: no finished cell"
     assert build([]) == []
 
 

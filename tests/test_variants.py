@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import jsonschema
 import pytest
+import torch
 from running import TINY, run_spec, write_spec
+from safetensors.torch import save_file
 
 from harness.catalogue import Catalogue
-from harness.errors import PluginError, SpecError
-from harness.launch import tables_of
+from harness.cli import main
+from harness.errors import DataError, PluginError, SpecError
+from harness.launch import Options, check_models, prepare, tables_of
 from harness.manager import Manager
 from harness.resolve import resolve_all
+from harness.run_state import survey
 from harness.schema import json_schema
 from harness.spec import load_specs
 from harness.yamlio import read_yaml
@@ -139,3 +145,44 @@ def test_the_schema_knows_variants(tmp_path, old, new, fits):
     schema = json_schema(manager, Catalogue(manager.catalogues()))
     found = jsonschema.Draft202012Validator(schema).is_valid(read_yaml(write(tmp_path, SPEC.replace(old, new, 1))).data)
     assert found == fits
+
+
+def test_a_failed_cell_stands_under_the_table_of_its_own_data_set(tmp_path):
+    part = {"card": "digits", "train_samples": 300, "name": "part"}
+    spec = write_spec(
+        tmp_path,
+        correctors=["none"],
+        controls=["none"],
+        variants=[{"dataset": "digits"}, {"dataset": part, "adaptation": {"lr": 1e30}}],
+    )
+    _, state = run_spec(spec, tmp_path / "results")
+    assert [failure.dataset for failure in state.failures] == ["part"]
+    failed = {table.comparable.dataset: len(table.failures) for table in tables_of(tmp_path / "results" / "tiny")}
+    assert failed == {"digits": 0, "part": 1}
+
+
+def test_lines_of_a_run_name_the_data_set_where_there_are_several(tmp_path, capsys):
+    part = {"card": "digits", "train_samples": 300, "name": "part"}
+    for name, variants in (("several", [{"dataset": "digits"}, {"dataset": part}]), ("one", [{"dataset": part}])):
+        spec = write_spec(tmp_path / name, correctors=["none"], controls="none", variants=variants)
+        with contextlib.suppress(SystemExit):
+            main(["run", str(spec), "--results", str(tmp_path / name / "results"), "--workers", "1"])
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+        labels = [line.partition("] ")[2].partition(" · curriculum")[0] for line in lines]
+        assert labels == (["digits · net", "part · net"] if name == "several" else ["net"])
+
+
+def test_variants_that_no_table_could_tell_apart_are_refused_before_anything_runs(tmp_path):
+    spec = write_spec(tmp_path, variants=[{"attack_batch_size": 50}, {"attack_batch_size": 100}])
+    with pytest.raises(SpecError, match=r'two of them have the row "vbi-iter1 \+ deep-coral" of net on digits, seed 1'):
+        prepare(str(spec), Options(results=tmp_path / "results"))
+
+
+def test_every_variants_model_is_built_before_anything_runs(tmp_path):
+    misfit = tmp_path / "misfit.safetensors"
+    save_file({"weight": torch.zeros(1)}, misfit)
+    broken = {**TINY["models"][0], "weights": str(misfit)}
+    spec = write_spec(tmp_path, variants=[{"models": [broken]}, {"models": TINY["models"]}])
+    prepared = prepare(str(spec), Options(results=tmp_path / "results"))
+    with pytest.raises(DataError, match="misfit"):
+        check_models(survey(prepared.plan, prepared.store, prepared.results), prepared.manager)

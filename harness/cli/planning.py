@@ -47,7 +47,7 @@ def render_plan(prepared: Prepared, state: RunState, console: Console) -> None:
         )
         kinds = Counter(stage.kind for stage in waiting)
         cells.add_row(
-            cell_label(cell.name),
+            cell_label(cell.name, cell.comparable.dataset if len(prepared.plan.datasets) > 1 else ""),
             "recorded" if cell.key in done else "to do" if waiting else "stored",
             ", ".join(kind if count == 1 else f"{count} {kind}" for kind in ORDER if (count := kinds[kind])) or "–",
         )

@@ -69,14 +69,14 @@ class LineWatcher:
         done = state.finished_cells + len(state.failures)
         gain = f"{100 * record.delta:+.2f}"
         text = f"test {100 * record.accuracy.test:.2f} ({gain})"
-        self._say(f"[{done}/{len(state.plan.cells)}] {cell_label(record.cell)}: {text}{self._left(state)}")
+        label = cell_label(record.cell, _dataset(record.comparable.dataset, state))
+        self._say(f"[{done}/{len(state.plan.cells)}] {label}: {text}{self._left(state)}")
 
     def cell_failed(self, failure: CellFailure, state: RunState) -> None:
         """Say why."""
         done = state.finished_cells + len(state.failures)
-        self._say(
-            f"[{done}/{len(state.plan.cells)}] {cell_label(failure.cell)}: failed in {failure.stage}: {failure.reason}"
-        )
+        label = cell_label(failure.cell, _dataset(failure.dataset, state))
+        self._say(f"[{done}/{len(state.plan.cells)}] {label}: failed in {failure.stage}: {failure.reason}")
 
     def close(self) -> None:
         """End the display."""
@@ -166,9 +166,14 @@ class _NoteColumn(ProgressColumn):
         return Text(task.fields["note"](), overflow="ellipsis")
 
 
-def cell_label(cell: CellName) -> str:
-    """Name a cell as its table's row does, with its seed."""
-    return f"{cell.model} · {RowKey.of(cell).label} · seed {cell.seed}"
+def cell_label(cell: CellName, dataset: str = "") -> str:
+    """Name a cell as its table's row does, with its seed, and with its data set where a plan has several."""
+    return " · ".join(filter(None, (dataset, cell.model, RowKey.of(cell).label, f"seed {cell.seed}")))
+
+
+def _dataset(name: str, state: RunState) -> str:
+    """Return the data set's name where the plan has several, nothing else."""
+    return name if len(state.plan.datasets) > 1 else ""
 
 
 def stage_label(stage: Stage) -> str:

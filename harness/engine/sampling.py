@@ -26,6 +26,8 @@ _CLASSES: dict[SamplerName, str] = {
     "gp": "GPSampler",
     "cmaes": "CmaEsSampler",
 }
+# Unscrambled, Sobol's sequence is the same for every seed.
+_OPTIONS: dict[SamplerName, dict[str, Any]] = {"qmc": {"scramble": True}}
 
 
 class Sampler(Protocol):
@@ -34,8 +36,8 @@ class Sampler(Protocol):
     def ask(self) -> Settings:
         """Return the next trial's settings."""
 
-    def tell(self, accuracy: float) -> None:
-        """Hear what the last trial's validation accuracy in [0, 1] was; 0 where it had none."""
+    def tell(self, accuracy: float | None) -> None:
+        """Hear what the last trial's validation accuracy in [0, 1] was; None where it came to nothing."""
 
 
 def make_sampler(name: SamplerName, space: Space, *, seed: int) -> Sampler:
@@ -54,7 +56,7 @@ class _Grid:
     def ask(self) -> Settings:
         return dict(next(self._settings))
 
-    def tell(self, accuracy: float) -> None:
+    def tell(self, accuracy: float | None) -> None:
         """Learn nothing."""
 
 
@@ -70,7 +72,7 @@ class _Optuna:
         # numpy's seeds have 32 bits
         with _unwarned():
             kind: Any = getattr(optuna.samplers, _CLASSES[name])
-            sampler = kind(seed=self._seed % 2**32)
+            sampler = kind(seed=self._seed % 2**32, **_OPTIONS.get(name, {}))
         self._study = optuna.create_study(direction="maximize", sampler=sampler, study_name=name)
         self._asked: optuna.Trial | None = None
 
@@ -79,10 +81,14 @@ class _Optuna:
             self._asked = trial = self._study.ask()
             return {dimension.name: _suggested(trial, dimension) for dimension in self._space.dimensions}
 
-    def tell(self, accuracy: float) -> None:
+    def tell(self, accuracy: float | None) -> None:
+        from optuna.trial import TrialState
+
         assert self._asked is not None  # noqa: S101 (told of what was asked)
+        # An accuracy of 0 would be a measurement: one such value far below all others bends what a sampler fits to them.
+        state = TrialState.FAIL if accuracy is None else TrialState.COMPLETE
         with _unwarned(), isolated_generators(self._seed):
-            self._study.tell(self._asked, accuracy)
+            self._study.tell(self._asked, accuracy, state=state)
 
 
 def _suggested(trial: Any, dimension: Dimension) -> Any:

@@ -175,6 +175,7 @@ def _side_section(section: SideSection) -> list[str]:
             for row, label, cells in one.lines
         ]
         parts += [_soft(f"{one.title}."), _grid(["Row", *one.headings], lines, names=1)]
+        parts += [_list(one.notes)] if one.notes else []
     return parts
 
 

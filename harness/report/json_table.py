@@ -59,7 +59,9 @@ def _row(row: Row) -> dict[str, Any]:
             "losses": {name: _statistic(value) for name, value in row.figures.losses.items()},
             "diagnostics": {name: _statistic(value) for name, value in row.figures.diagnostics.items()},
         },
-        "measures": {name: _measured(one) for name, one in row.measures.items()},
+        "measures": {
+            name: _measured(one) | {"claims": _robust_claims(row, name)} for name, one in row.measures.items()
+        },
         "quantized": _before_after(row.quantized),
         "search": _tuning(row.tuning),
         "best": [name for name in COLUMNS if name in row.best],
@@ -92,6 +94,12 @@ def _tuning(tuning: Tuning | None) -> dict[str, Any] | None:
         "chosen": {name: {str(seed): value for seed, value in one.items()} for name, one in tuning.chosen.items()},
         "repetitions": _by_seed(tuning.repetitions),
     }
+
+
+def _robust_claims(row: Row, name: str) -> dict[str, Any] | None:
+    """Judge the row in robust accuracy, None where the evaluator perturbed nothing or the row is a control."""
+    claims = row.robust_claims.get(name)
+    return {claim.name: _claim(claim) for claim in claims} if claims else None
 
 
 def _before_after(found: BeforeAfter | None) -> dict[str, Any] | None:

@@ -114,7 +114,11 @@ def _side_section(section: SideSection) -> list[str]:
     blocks = [f"### {section.title}", escape(section.caption)]
     for one in section.tables:
         lines = [[escape(text) for text in (label, *cells)] for _, label, cells in one.lines]
-        blocks += [f"{escape(one.title)}.", _grid(["Row", *map(escape, one.headings)], lines, names=1)]
+        blocks += [
+            f"{escape(one.title)}.",
+            _grid(["Row", *map(escape, one.headings)], lines, names=1),
+            *_list(one.notes),
+        ]
     return blocks
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
+from harness.claims import REFERENCES, summary_sentence
 from harness.measures import measure_names
-from harness.report.notation import ABSENT, percent, significant
+from harness.report.notation import (
+    ABSENT,
+    difference,
+    percent,
+    reference_columns,
+    reference_heading,
+    significant,
+)
 from harness.report.tuning import TUNING_CAPTION, TUNING_TITLE, tuning_headings, tuning_lines, tuning_title
 
 if TYPE_CHECKING:
@@ -32,11 +41,15 @@ QUANTIZATION_CAPTION = (
 
 @dataclass(frozen=True)
 class SideTable:
-    """A table beside the leaderboard: its title, headings, and for each line its row of the leaderboard, label and cells."""
+    """A table beside the leaderboard: its title, headings, and for each line its row of the leaderboard, label and cells.
+
+    ``notes`` are sentences below it.
+    """
 
     title: str
     headings: tuple[str, ...]
     lines: tuple[tuple[Row, str, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,8 @@ def _precision(found: Precision, gain: str) -> tuple[str, ...]:
 
 def measure_tables(table: Table) -> list[SideTable]:
     """Return a table for each evaluator, in the order of the spec."""
-    return [_measure_table(table, name) for name in measure_names(row.measures for row in table.rows)]
+    names = measure_names(row.measures for row in table.rows)
+    return [found for name in names for found in (_measure_table(table, name), *_robust_differences(table, name))]
 
 
 def _measure_table(table: Table, name: str) -> SideTable:
@@ -104,7 +118,31 @@ def _measure_table(table: Table, name: str) -> SideTable:
     headings = ("clean", *robust, *own)
     lines = tuple((row, row.key.label, tuple(_cell(row.measures[name], key) for key in headings)) for row in rows)
     threat = f", {found[0].threat}" if found[0].threat else ""
-    return SideTable(f"{name}: {found[0].samples} test images{threat}", headings, lines)
+    sampling = f"; of so many a share is known to within ±{_sampling_error(found[0].samples):.1f} points (95%)"
+    return SideTable(f"{name}: {found[0].samples} test images{threat}{sampling}", headings, lines)
+
+
+def _sampling_error(samples: int) -> float:
+    """Return half the width of the widest 95% interval of a share of so many images, in points (normal approximation)."""
+    return 100 * 1.96 * sqrt(0.25 / samples)
+
+
+def _robust_differences(table: Table, name: str) -> list[SideTable]:
+    """Compare the rows with their controls in robust accuracy, by the controls that were run."""
+    judged = [(row, row.robust_claims[name]) for row in table.rows if name in row.robust_claims]
+    wanted = [
+        place
+        for place, _ in enumerate(reference_columns())
+        if any(claims.references[place].difference is not None for _, claims in judged)
+    ]
+    if not wanted:
+        return []
+    headings = tuple(" ".join(reference_heading(*reference_columns()[place])) for place in wanted)
+    lines = tuple(
+        (row, row.key.label, tuple(difference(claims.references[place]) for place in wanted)) for row, claims in judged
+    )
+    told = tuple(summary_sentence(claim, [claims for _, claims in judged]) for claim in REFERENCES)
+    return [SideTable(f"{name}: paired differences in robust accuracy (points, 95% interval)", headings, lines, told)]
 
 
 def _cell(measured: Measured, key: str) -> str:

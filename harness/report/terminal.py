@@ -240,6 +240,7 @@ def _render_section(section: SideSection, console: Console) -> None:
             console.print(grid)
         else:
             say(console, [_sentence(one.headings, label, cells) for _, label, cells in one.lines])
+        say(console, one.notes)
     say(console, [section.caption])
 
 

@@ -32,9 +32,23 @@ _RUN: dict[StageKind, Callable[[Any, Mapping[str, Artifact], Context], Artifact]
 
 
 def execute(stage: Stage, workshop: Workshop, progress: Callable[[int, int], None]) -> None:
-    """Run a stage unless the store holds it. Its inputs must be stored."""
-    if workshop.store.load_or_discard(stage.kind, stage.key) is not None:
+    """Run a stage unless the store holds it. Its inputs must be stored.
+
+    Of processes that come to the same stage at once one runs it, and the others wait for it.
+    """
+    if _is_stored(stage, workshop):
         return
+    with workshop.store.claim(stage.key):
+        # Looked for again: another may have stored it while this one waited.
+        if not _is_stored(stage, workshop):
+            _make(stage, workshop, progress)
+
+
+def _is_stored(stage: Stage, workshop: Workshop) -> bool:
+    return workshop.store.load_or_discard(stage.kind, stage.key) is not None
+
+
+def _make(stage: Stage, workshop: Workshop, progress: Callable[[int, int], None]) -> None:
     inputs = {role: _input(source, workshop) for role, source in stage.inputs}
     weights = dict(stage.inputs).get("weights")
     if stage.kind == "evaluate" and weights is not None and weights.kind == "search":

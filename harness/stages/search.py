@@ -57,7 +57,7 @@ def run(job: SearchJob, inputs: Mapping[str, Artifact], context: Context, *, exe
         settings = sampler.ask()
         repetition = sum(trial.settings == settings for trial in trials)
         trials.append(search.trial(number, settings, repetition))
-        sampler.tell(trials[-1].valid or 0.0)
+        sampler.tell(trials[-1].valid)
     finished = [number for number, trial in enumerate(trials) if trial.failed is None]
     if not finished:
         raise DivergedError(f"none of {len(trials)} trials came to its end; the first: {trials[0].failed}")
@@ -129,7 +129,7 @@ class _Search:
         except DivergedError as error:
             self.failed[adapt.key] = str(error)
             self.context.partial.save("failed", Artifact(meta=self.failed))
-            self.store.partial(adapt.key).clear()
+            self.store.forget(adapt.key)
             raise
 
     def _made(self, stage: Stage, progress: Callable[[int, int], None] | None = None) -> Artifact:
@@ -141,7 +141,7 @@ class _Search:
             self.execute(stage, self.context.workshop, progress or _unheard)
             found = self.store.load(stage.kind, stage.key)
         # A process killed between storing an artifact and forgetting its checkpoints leaves these behind.
-        self.store.partial(stage.key).clear()
+        self.store.forget(stage.key)
         return found
 
     def _valid(self, artifact: Artifact) -> float:
