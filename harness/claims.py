@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness.compare import McNemar, PairedDifference, holm, mcnemar_exact, paired_difference
+from harness.measures import MeasureSetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,19 +121,19 @@ def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcom
 
 
 def robust_claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> dict[str, dict[RowKey, Claims]]:
-    """Judge the method rows by each evaluator that perturbed: on the images it measured, the same for every row."""
-    measures = [one for row in groups.values() for record in row.values() for one in record.measures if one.held]
-    judged = {}
-    for name in dict.fromkeys(one.name for one in measures):
-        measured = {
-            key: {seed: one for seed, one in row.items() if _was_held(name, one)} for key, row in groups.items()
-        }
-        judged[name] = claims_of({key: row for key, row in measured.items() if row}, Outcome(partial(_held, name)))
+    """Judge the method rows by each evaluator that perturbed, by its name.
+
+    A row is compared only with rows that were measured in the same setting, on the same test images.
+    """
+    alike: dict[MeasureSetting, dict[RowKey, dict[int, CellRecord]]] = {}
+    for key, row in groups.items():
+        for seed, record in row.items():
+            for setting in [MeasureSetting.of(one) for one in record.measures if one.held]:
+                alike.setdefault(setting, {}).setdefault(key, {})[seed] = record
+    judged: dict[str, dict[RowKey, Claims]] = {}
+    for setting, rows in alike.items():
+        judged.setdefault(setting.name, {}).update(claims_of(rows, Outcome(partial(_held, setting.name))))
     return judged
-
-
-def _was_held(name: str, record: CellRecord) -> bool:
-    return any(one.name == name and one.held for one in record.measures)
 
 
 def difference_between(

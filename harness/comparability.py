@@ -40,14 +40,22 @@ def notes(comparables: Sequence[Comparable]) -> list[str | None]:
     fields = [_fields(comparable) for comparable in comparables]
     names = dict.fromkeys(name for one in fields for name in one)
     differing = [name for name in names if len({str(one.get(name)) for one in fields}) > 1]
-    for whole, part in (("model", "model_fingerprint"), ("dataset", "data_fingerprint")):
+    for whole, part in (
+        ("model", "model_fingerprint"),
+        ("dataset", "data_fingerprint"),
+        ("model", "quantization.quantizer"),
+    ):
         if whole in differing and part in differing:
             differing.remove(part)  # it follows, and says nothing more
     others = "table" if len(comparables) == 2 else "tables"
     return [
         f"Not comparable with the other {others}; here "
         + (
-            ", ".join(f"{_spaced(name).removeprefix('budget.')} = {_value(one.get(name))}" for name in differing)
+            ", ".join(
+                f"{_spaced(name).removeprefix('budget.')} = {_value(one.get(name))}"
+                for name in differing
+                if name in one or not name.startswith("quantization.")  # full precision has none of it
+            )
             or "another key"
         )
         for one in fields

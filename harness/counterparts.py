@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError, did_you_mean
 from harness.leaderboard import build
+from harness.printed_settings import same
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from harness.catalogue import Role
+    from harness.catalogue import CorrectorCard, Role
     from harness.published import PublishedRow, PublishedTable
     from harness.records import CellRecord
 
 BySeed = dict[int, "CellRecord"]
 
 QUANTIZED: frozenset[Role] = frozenset({"quantized baseline", "refined before quantizing", "refined and quantized"})
+FULL_PRECISION: frozenset[Role] = frozenset({"refined", "refined keeping all"})
+"""What only full-precision rows answer; a baseline is both, since a quantized record tells of its counterpart too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,30 +49,44 @@ class Subject:
         """All records of its rows."""
         return [record for row in self.rows.values() for record in row.values()]
 
+    @property
+    def quantized(self) -> bool:
+        """Whether it is a quantized classifier."""
+        return any(record.quantized for record in self.records)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counterpart:
-    """The records of ours that answer a published row; ``before``: by their figures before quantizing."""
+    """The records of ours that answer a published row.
+
+    ``before``: by their figures before quantizing. ``sized`` are the records that know the row's full-precision size, where these
+    are others.
+    """
 
     key: RowKey
     records: BySeed
     before: bool = False
+    sized: BySeed | None = None
 
 
-def subjects_of(records: Sequence[CellRecord], *, quantized: bool) -> list[Subject]:
-    """Group records by subject: the quantized ones, or the others.
+def subjects_of(records: Sequence[CellRecord], table: PublishedTable) -> list[Subject]:
+    """Group records by subject: those whose rows the table has, quantized classifiers, the others or both.
 
     Raises ``StoreError`` where records contradict each other.
     """
-    build(records)
+    # Seeds of one row may come from folders that measured different things.
+    build([record.model_copy(update={"measures": []}) for record in records])
     groups: dict[str, list[CellRecord]] = {}
     for record in records:
         groups.setdefault(record.comparable.key, []).append(record)
     plain = [group for group in groups.values() if group[0].quantized is None]
-    if not quantized:
+    roles = {table.paper.approaches[row.approach] for row in table.rows}
+    if not roles & QUANTIZED:
         found = [_subject(group, group[0].comparable.model) for group in plain]
     else:
         found = [_quantized(group, plain) for group in groups.values() if group[0].quantized is not None]
+        if roles & FULL_PRECISION:
+            found += [_subject(group, group[0].comparable.model) for group in _alone(plain, found)]
     return sorted(found, key=lambda subject: (subject.dataset, subject.name))
 
 
@@ -100,18 +118,57 @@ def check_adapter(subjects: Iterable[Subject], asked: str | None) -> None:
 
 
 def find(row: PublishedRow, subject: Subject, table: PublishedTable, adapter: str | None) -> Counterpart | None:
-    """Return what answers a published row among a subject's rows, None where nothing does."""
+    """Return what answers a published row among a subject's rows, None where nothing does.
+
+    A corrector answers by its attack, objective, iterate and steps, and by whether it kept what it did not correct; where several
+    do, the one that is called after the preset or else has the most of its options.
+    """
     role = table.paper.approaches[row.approach]
-    if role == "baseline" and any(record.quantized for record in subject.records):
-        return _full_precision_baseline(subject)
-    if role in {"baseline", "quantized baseline"}:
-        return _first(subject.rows, [key for key in subject.rows if key.control == "none"])
-    preset = table.paper.correctors[row.attack or "None"]
-    keys = [key for key in subject.rows if key.is_method and key.adapter == adapter]
-    chosen = (
-        _keeping_all(preset, keys, subject) if role == "refined keeping all" else [k for k in keys if _is(preset, k)]
-    )
-    return _first(subject.rows, chosen, before=role == "refined before quantizing")
+    if role == "baseline":
+        return _baseline(subject)
+    rows = _rows_for(role, subject)
+    if role == "quantized baseline":
+        return _first(rows, [key for key in rows if key.control == "none"])
+    name = table.paper.correctors[str(row.attack)]
+    preset = table.presets[name]
+    chosen = [
+        key
+        for key, records in rows.items()
+        if key.is_method
+        and key.adapter == adapter
+        and not any(differences(preset, record) for record in records.values())
+        and _keeps_all(key, records) == (role == "refined keeping all")
+    ]
+    chosen.sort(key=lambda key: (key.corrector != name, _changed(preset, rows[key])))
+    return _first(rows, chosen, before=role == "refined before quantizing")
+
+
+def differences(preset: CorrectorCard, record: CellRecord) -> list[str]:
+    """Say in what makes a corrector another one a record's differs from a preset; nothing where it is the preset's."""
+    made = record.correction
+    if made is None or made.attack is None or preset.attack is None:
+        ours = made.attack if made else None
+        alike = made is not None and ours is None and preset.attack is None
+        return [] if alike else [_not(_attack_words(ours), _attack_words(preset.attack))]
+    pairs: list[tuple[str, object, object]] = [
+        ("attack", made.attack if "/" in preset.attack else made.attack.rpartition("/")[2], preset.attack)
+    ]
+    pairs += [
+        (name, getattr(made, name), wanted)
+        for name in ("objective", "select")
+        if (wanted := getattr(preset, name)) is not None
+    ]
+    if "steps" in preset.options:
+        pairs.append(("steps", made.options.get("steps"), preset.options["steps"]))
+    return [_not(f"{name} {ours}", str(wanted)) for name, ours, wanted in pairs if not same(ours, wanted)]
+
+
+def _not(ours: str, wanted: str) -> str:
+    return f"{ours}, not {wanted}"
+
+
+def _attack_words(attack: str | None) -> str:
+    return f"attack {attack}" if attack else "no attack"
 
 
 def _subject(group: Sequence[CellRecord], model: str, full_precision: Sequence[CellRecord] | None = None) -> Subject:
@@ -123,6 +180,13 @@ def _subject(group: Sequence[CellRecord], model: str, full_precision: Sequence[C
         rows=_rows(group),
         full_precision=None if full_precision is None else _rows(full_precision),
     )
+
+
+def _alone(plain: Iterable[Sequence[CellRecord]], quantized: Iterable[Subject]) -> list[Sequence[CellRecord]]:
+    """Return the full-precision groups that are no quantized subject's counterpart."""
+    rows = [row for subject in quantized for row in (subject.full_precision or {}).values()]
+    beside = {record.comparable.key for row in rows for record in row.values()}
+    return [group for group in plain if group[0].comparable.key not in beside]
 
 
 def _quantized(group: Sequence[CellRecord], plain: Iterable[Sequence[CellRecord]]) -> Subject:
@@ -147,39 +211,34 @@ def _rows(group: Iterable[CellRecord]) -> dict[RowKey, BySeed]:
     return {key: dict(sorted(rows[key].items())) for key in ordered}
 
 
-def _full_precision_baseline(subject: Subject) -> Counterpart | None:
+def _rows_for(role: Role, subject: Subject) -> Mapping[RowKey, BySeed]:
+    """Return the rows of the precision that a role is of."""
+    if subject.quantized and role in FULL_PRECISION:
+        return subject.full_precision or {}
+    return {} if role in QUANTIZED and not subject.quantized else subject.rows
+
+
+def _baseline(subject: Subject) -> Counterpart | None:
     """Return the full-precision baseline, which each quantized record also tells."""
-    for rows, before in ((subject.full_precision or {}, False), (subject.rows, True)):
-        found = _first(rows, [key for key in rows if key.control == "none"], before=before)
-        if found:
-            return found
-    return None
+    own = _first(subject.rows, [key for key in subject.rows if key.control == "none"], before=subject.quantized)
+    rows = subject.full_precision or {}
+    found = _first(rows, [key for key in rows if key.control == "none"])
+    return replace(found, sized=own.records) if found and own else found or own
 
 
-def _is(preset: str, key: RowKey) -> bool:
-    return key.is_curriculum if preset == "none" else key.corrector == preset
+def _keeps_all(key: RowKey, records: BySeed) -> bool:
+    """Whether a corrector kept what it did not correct. Where it corrected everything, only its name can tell."""
+    done = [record.correction for record in records.values() if record.correction]
+    telling = [made for made in done if made.corrected < made.wrong and made.attack is not None]
+    if telling:
+        return all(made.kept == made.wrong for made in telling)
+    return "all" in re.split(r"[^a-z0-9]+", str(key.corrector).lower())
 
 
-def _keeping_all(preset: str, keys: Iterable[RowKey], subject: Subject) -> list[RowKey]:
-    """Return the rows that a preset's attack made and that kept what it did not correct, whatever they are called."""
-    made = {_attack(record) for key in subject.rows if key.corrector == preset for record in subject.rows[key].values()}
-    found = []
-    for key in keys:
-        records = subject.rows[key].values()
-        alike = all(_attack(record) in made for record in records) or (key.corrector or "").startswith(f"{preset}(")
-        if key.corrector != preset and alike and all(_kept_all(record) for record in records):
-            found.append(key)
-    return found
-
-
-def _kept_all(record: CellRecord) -> bool:
-    done = record.correction
-    return done is not None and done.attack is not None and done.kept == done.wrong
-
-
-def _attack(record: CellRecord) -> str:
-    done = record.correction
-    return repr(done and (done.attack, done.objective, done.select, sorted(done.options.items())))
+def _changed(preset: CorrectorCard, records: BySeed) -> int:
+    """Count the options in which a row differs from its preset."""
+    made = [record.correction.options for record in records.values() if record.correction]
+    return sum(any(not same(options.get(name), value) for options in made) for name, value in preset.options.items())
 
 
 def _plugin(record: CellRecord) -> str:

@@ -193,17 +193,20 @@ def _fingerprint(images: ImageData) -> str:
 
 
 def _keep(images: ImageData, fingerprint: str, store: Store) -> None:
-    """Store a data set, its images piece by piece."""
+    """Store a data set, its images piece by piece; where another run does so at this moment, wait for it."""
     import torch
 
-    partial = store.partial(fingerprint)
-    files = {}
-    for name in ("train_images", "test_images"):
-        array: np.ndarray = getattr(images, name)
-        files[name] = TensorFile.create(partial.folder, name, array.shape, "uint8")
-        for chunk in row_chunks(array):
-            files[name].append(chunk)
-        files[name].written()
-    labels = {name: torch.tensor(getattr(images, name)) for name in ("train_labels", "test_labels")}
-    store.save("data", fingerprint, Artifact(labels, {"classes": images.classes}, files=files))
-    partial.clear()
+    with store.claim(fingerprint):
+        if store.has("data", fingerprint):
+            return
+        partial = store.partial(fingerprint)
+        files = {}
+        for name in ("train_images", "test_images"):
+            array: np.ndarray = getattr(images, name)
+            files[name] = TensorFile.create(partial.folder, name, array.shape, "uint8")
+            for chunk in row_chunks(array):
+                files[name].append(chunk)
+            files[name].written()
+        labels = {name: torch.tensor(getattr(images, name)) for name in ("train_labels", "test_labels")}
+        store.save("data", fingerprint, Artifact(labels, {"classes": images.classes}, files=files))
+        partial.clear()

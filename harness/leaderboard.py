@@ -21,7 +21,7 @@ from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
 from harness.figures import figures_of
 from harness.figures import summary_sentences as figures_sentences
-from harness.measures import measured_of
+from harness.measures import MeasureSetting, measured_of
 from harness.quantization import before_after_of
 from harness.rows import RowKey
 from harness.searches import tuning_of, untuned
@@ -207,7 +207,7 @@ def _settings(record: CellRecord) -> Mapping[str, Any]:
     correction = record.correction
     attack = untuned(correction.options, record.search, "correctors") if correction else {}
     made = (correction.attack, correction.objective, correction.select, attack) if correction else None
-    measured = [(one.name, one.evaluator, one.options, one.samples) for one in record.measures]
+    measured = [MeasureSetting.of(one) for one in record.measures]
     adaptation = record.adaptation
     options = untuned(adaptation.options, record.search, "adapters")
     space = record.search.space if record.search else None

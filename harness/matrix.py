@@ -20,6 +20,7 @@ from harness.resolved import (
     ResolvedQuantizer,
 )
 from harness.search import GRID
+from harness.settling import settled
 from harness.stages.jobs import (
     Arm,
     BaselineJob,
@@ -70,6 +71,7 @@ class SubjectRows:
         self.data = data
         shape = input_of(model, data, resolved.dataset.normalization)
         held_out = validation_size(self.experiment.validation, data.num_train)
+        quantizer = settled(quantizer, manager)
         self.subject = Subject(data.fingerprint, model, shape, held_out, seed, quantizer)
         self.identity = model_identity(model, shape, manager)
         # What the judge's verdicts depend on beside the weights.
@@ -282,6 +284,13 @@ class SubjectRows:
                 "torch": metadata.version("torch"),
             },
         }
+        if quantizer := self.subject.quantizer:
+            plugin, options = quantizer.quantizer.plugin, quantizer.quantizer.options.model_dump(mode="json")
+            fields["quantization"] = {
+                "quantizer": plugin.qualified,
+                "gradients": quantizer.gradients,
+                "options": options,
+            }
         return Comparable(key=content_key(fields), **fields)
 
     def _model_name(self) -> str:

@@ -105,17 +105,35 @@ class Evaluator(Configurable[OptionsT], ABC):
 class Quantizer(Configurable[OptionsT], ABC):
     """Make a low-precision twin of a classifier, which then is the subject: it decides what is wrong and what is corrected.
 
-    Attacks see its logits and the full-precision gradients; adaptation trains the full-precision weights. ``differentiable`` where
-    gradients pass through the twin to its images, straight through the rounding: attacks may then be given those.
+    Attacks see its logits and the full-precision gradients; adaptation trains the full-precision weights, and keeps the checkpoint
+    whose full-precision validation accuracy is the best *(choice)*: twins are made of finished weights alone.
+
+    ``differentiable`` where gradients pass through the twin to its images, straight through the rounding: attacks may then be given
+    those. ``simulated`` where the twin computes in float what integers would: tables then say so beside its size and speed.
+    ``computes_on`` is the kind of device that the twin computes on wherever its images are, None for theirs.
+
+    ``remarks``, read after ``quantize``, are sentences that a reader of the row must know, such as what stayed in float.
     """
 
     differentiable: ClassVar[bool] = False
+    simulated: ClassVar[bool] = False
+    computes_on: ClassVar[Literal["cpu", "cuda"] | None] = None
+    remarks: tuple[str, ...] = ()
+
+    def settled(self) -> OptionsT:
+        """Return the options with what this machine decides in the place of such as ``auto``; by default they are as they were.
+
+        Asked when a run is planned: keys, records and tables hold what it returns, so that what two machines make is never mixed.
+        Raises ``PluginError`` where this machine has not what the options ask for.
+        """
+        return self.options
 
     @abstractmethod
     def quantize(self, network: nn.Module, calibration: Domain) -> nn.Module:
         """Return the twin, pixels (N, C, H, W) in [0, 1] to logits (N, K), in eval mode on the same device.
 
-        ``network`` is a copy in eval mode that may be changed; ``calibration`` are the training images ``T``.
+        ``network`` is a copy in eval mode that may be changed; ``calibration`` are the training images ``T``, in an order drawn at
+        random by the seed: the first of them are a fair sample.
         """
 
     def num_bytes(self, quantized: nn.Module) -> int | None:  # noqa: ARG002 (a default)

@@ -33,10 +33,13 @@ class ComparedSetting:
 
 
 def compared_settings(
-    table: PublishedTable, model: str, dataset: str, records: Sequence[CellRecord]
+    table: PublishedTable, model: str, dataset: str, rows: Iterable[tuple[str | None, Iterable[CellRecord]]]
 ) -> list[ComparedSetting]:
-    """Compare the settings of records with those printed for a model on a data set."""
-    facts = facts_of(records, measure_wanted(table))
+    """Compare the settings of our rows with those printed for a model on a data set.
+
+    ``rows`` are the records of each, with the preset that they answer to; None for a baseline.
+    """
+    facts = facts_of(rows, measure_wanted(table))
     compared = []
     presets = set(table.paper.correctors.values())
     for setting in table.settings:
@@ -47,15 +50,20 @@ def compared_settings(
     return compared
 
 
-def facts_of(records: Sequence[CellRecord], robust: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return what records say of their settings, each distinct value once, by keys such as ``budget.lr``."""
-    facts: dict[str, list[Any]] = {"seeds": [sorted({record.cell.seed for record in records})]}
-    for record in records:
-        for key, value in _facts(record, robust):
-            known = facts.setdefault(key, [])
-            if value not in known:
-                known.append(value)
-    return facts
+def facts_of(
+    rows: Iterable[tuple[str | None, Iterable[CellRecord]]], robust: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Return what records say of their settings, each distinct value once, by keys such as ``budget.lr`` or ``vbi.steps``."""
+    facts: dict[str, list[Any]] = {}
+    seeds = set()
+    for preset, records in rows:
+        for record in records:
+            seeds.add(record.cell.seed)
+            for key, value in (*_facts(record, robust), *_made(preset, record)):
+                known = facts.setdefault(key, [])
+                if value not in known:
+                    known.append(value)
+    return {"seeds": [sorted(seeds)], **facts} if seeds else {}
 
 
 def measure_wanted(table: PublishedTable) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def _is_robust(measure: Measure) -> bool:
 
 
 def _fits(measure: Measure, wanted: Mapping[str, Any]) -> bool:
-    return all(_equal(getattr(measure, name), value) for name, value in wanted.items())
+    return all(same(getattr(measure, name), value) for name, value in wanted.items())
 
 
 def _facts(record: CellRecord, robust: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -94,18 +102,34 @@ def _facts(record: CellRecord, robust: Mapping[str, Any]) -> Iterator[tuple[str,
     yield from _flat({"counts": record.counts, "versions": record.versions, "environment": record.environment})
     if record.quantized is not None:
         yield from _flat({"quantized": record.quantized.model_dump(mode="json")})
+    yield "loss.of", "the adapted classifier" if record.adaptation.steps else "the baseline"
     if record.adaptation.steps:
         yield "adapter", record.adaptation.adapter.rpartition("/")[2]
         yield from _flat({"adapter": record.adaptation.options})
-        seen = record.adaptation.steps * comparable["budget"]["batch_size"]
-        yield "adaptation.epochs", round(seen / record.counts["train"], 2)
-    if record.correction is not None and record.correction.attack is not None and record.cell.control is None:
-        made = {"select": record.correction.select, **record.correction.options}
-        yield from _flat({str(record.cell.corrector): made})
+        # The last batch of an epoch may be smaller.
+        epoch = math.ceil(record.counts["train"] / comparable["budget"]["batch_size"])
+        yield "adaptation.epochs", round(record.adaptation.steps / epoch, 2)
+        yield "tuning", _tuning(record)
     measure = robust_measure(record, robust) if robust else None
     if measure is not None:
         found = {"norm": measure.norm, "eps": measure.eps, "samples": measure.samples}
         yield from _flat({"robust": {**measure.options, **found}})
+
+
+def _made(preset: str | None, record: CellRecord) -> Iterator[tuple[str, Any]]:
+    """Return what attacked and how, under the preset's name, whatever the corrector is called."""
+    made = record.correction
+    if preset is not None and made is not None and made.attack is not None:
+        named = {"attack": made.attack, "objective": made.objective, "select": made.select}
+        yield from _flat({preset: {**named, **made.options}})
+
+
+def _tuning(record: CellRecord) -> str:
+    """Say what chose the settings of an adaptation: ``grid over batch_size, lr``, or nothing."""
+    if record.search is None:
+        return "none"
+    tuned = sorted(name.removeprefix("adaptation.") for name in record.search.space)
+    return f"{record.search.sampler} over {', '.join(tuned)}"
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -128,7 +152,7 @@ def _compared(setting: PrintedSetting, value: Any, found: Sequence[Any]) -> Comp
         )
     status: Status = "not recorded"
     if found:
-        status = "same" if all(_equal(one, value) for one in found) else "differs"
+        status = "same" if all(same(one, value) for one in found) else "differs"
     return ComparedSetting(label=setting.label, theirs=theirs, ours=ours, status=status)
 
 
@@ -156,7 +180,8 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _equal(ours: Any, theirs: Any) -> bool:
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are the same, numbers and fractions such as ``8/255`` by what they amount to."""
     first, second = _number(ours), _number(theirs)
     if first is not None and second is not None:
         return math.isclose(first, second, rel_tol=1e-6)

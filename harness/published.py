@@ -7,17 +7,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.catalogue import BrokenCardError, PrintedSetting
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SpecError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.catalogue import Catalogue, PaperCard
+    from harness.catalogue import Catalogue, CorrectorCard, PaperCard
 
-Figure = Literal["rate", "source_size", "source", "train", "valid", "test", "delta", "clean", "autoattack"]
+Figure = Literal[
+    "rate",
+    "source_size",
+    "source",
+    "train",
+    "valid",
+    "test",
+    "delta",
+    "clean",
+    "autoattack",
+    "loss_target",
+    "loss_source",
+    "size",
+]
 FIGURES: tuple[Figure, ...] = get_args(Figure)
-"""What a table can print, in the order of ours; all in percent (``rate``: of the wrong, ``source_size``: of the training set)."""
+"""What a table can print, in the order of ours: in percent (``rate``: of the wrong, ``source_size``: of the training set), but
+for the mean cross-entropy over ``T`` and ``T'`` in nats and the ``size`` in MB of 2**20 bytes."""
+Unit = Literal["percent", "nats", "MB"]
+UNITS: Mapping[Figure, Unit] = {"loss_target": "nats", "loss_source": "nats", "size": "MB"}
+"""The figures that are no percentages."""
 
 NAMES = ("model", "approach", "attack", "dataset", "note")
 COUNTS = ("corrected", "wrong", "wrong_meant", "source_size")
@@ -25,7 +42,7 @@ COUNTS = ("corrected", "wrong", "wrong_meant", "source_size")
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as it is printed, in percent or points, with its std where there is one."""
+    """A number as it is printed, in the unit of its figure, with its std where there is one."""
 
     mean: float
     std: float | None = None
@@ -57,11 +74,15 @@ class PublishedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedTable:
-    """A table with its paper's card, the settings that hold for it, and what is known to be wrong with it."""
+    """A table with its paper's card, the settings that hold for it, and what is known to be wrong with it.
+
+    ``presets`` are the cards of the correctors that its rows name, by our names.
+    """
 
     name: str
     title: str
     paper: PaperCard
+    presets: Mapping[str, CorrectorCard]
     rows: tuple[PublishedRow, ...]
     settings: tuple[PrintedSetting, ...]
     slips: tuple[str, ...]
@@ -103,8 +124,24 @@ def read_published(name: str, catalogue: Catalogue) -> PublishedTable:
     total = settings["counts.train"].value if "counts.train" in settings else None
     rows = tuple(_read_rows(path, paper, total if isinstance(total, int) else None))
     return PublishedTable(
-        name=name, title=card.title, paper=paper, rows=rows, settings=tuple(settings.values()), slips=card.slips
+        name=name,
+        title=card.title,
+        paper=paper,
+        presets=_presets(rows, known[name], catalogue),
+        rows=rows,
+        settings=tuple(settings.values()),
+        slips=card.slips,
     )
+
+
+def _presets(rows: tuple[PublishedRow, ...], card: str, catalogue: Catalogue) -> dict[str, CorrectorCard]:
+    correctors = catalogue.paper(card).correctors
+    try:
+        return {
+            name: catalogue.corrector(name) for name in {correctors[row.attack]: None for row in rows if row.attack}
+        }
+    except SpecError as error:
+        raise BrokenCardError(f"{catalogue.paths('published')[card]}: correctors: {error}") from error
 
 
 def _read_rows(path: Path, paper: PaperCard, total: int | None) -> list[PublishedRow]:
@@ -127,6 +164,9 @@ def _row(where: str, line: dict[str, Any], paper: PaperCard, total: int | None) 
         written = line.get(column) or ""
         if written not in known and (written or column != "attack"):
             raise BrokenCardError(f'{where}: {column} "{written}"{did_you_mean(written, known)} is not in the card')
+    if not line.get("attack") and paper.approaches[line["approach"]] not in {"baseline", "quantized baseline"}:
+        expected = f"expected one of {', '.join(paper.correctors)}"
+        raise BrokenCardError(f'{where}: attack is empty, and "{line["approach"]}" is no baseline; {expected}')
     numbers = {column: _number(where, column, line.get(column)) for column in line if column not in NAMES}
     counts = {column: None if (count := numbers.get(column)) is None else int(count) for column in COUNTS}
     figures = {

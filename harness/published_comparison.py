@@ -5,42 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.averages import Statistic, if_all_have, statistic
 from harness.corrections import counts_of
 from harness.counterparts import QUANTIZED, check_adapter, choose_adapter, find, subjects_of
 from harness.errors import UsageError, did_you_mean
-from harness.printed_settings import ComparedSetting, compared_settings, measure_wanted, other_measures, robust_measure
+from harness.printed_settings import compared_settings, measure_wanted
+from harness.published_figures import compared_figures
+from harness.published_records import distinct
+from harness.published_remarks import remarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.corrections import CorrectionCounts
     from harness.counterparts import Counterpart, Subject
-    from harness.published import Figure, Printed, PublishedRow, PublishedTable
-    from harness.records import Accuracies, CellRecord
+    from harness.printed_settings import ComparedSetting
+    from harness.published import Figure, PublishedRow, PublishedTable
+    from harness.published_figures import ComparedFigure
+    from harness.records import CellRecord
     from harness.rows import RowKey
 
-ACCURACIES: frozenset[Figure] = frozenset({"source", "train", "valid", "test"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedFigure:
-    """One number of a row, theirs beside ours, in percent or points; None where there is none."""
-
-    figure: Figure
-    theirs: Printed | None
-    ours: Statistic | None
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus theirs, in points."""
-        return self.ours.mean - self.theirs.mean if self.ours and self.theirs else None
-
-    @property
-    def in_their_std(self) -> float | None:
-        """The difference as a multiple of their printed std, None where they print none."""
-        difference = self.difference
-        return difference / self.theirs.std if difference is not None and self.theirs and self.theirs.std else None
+COUNTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +45,15 @@ class ComparedRow:
 class Comparison:
     """A model on a data set of theirs, and what we have of it or of what stands for it (``exact`` is False then).
 
-    ``beside`` are rows of ours that the table does not have, ``remarks`` what the reader should know of the figures.
+    ``part`` says how many images ours has, where it is called as theirs and has others or fewer. ``beside`` are rows of ours that
+    the table does not have, ``remarks`` what the reader should know of the figures.
     """
 
     model: str
     dataset: str
     subject: Subject
     exact: bool
+    part: str
     rows: tuple[ComparedRow, ...]
     settings: tuple[ComparedSetting, ...]
     beside: tuple[RowKey, ...]
@@ -96,14 +82,14 @@ def compare_published(
     stand_ins: Mapping[str, str],
     adapter: str | None = None,
 ) -> PublishedComparison:
-    """Compare records with a table.
+    """Compare records, of one results folder or of several, with a table.
 
     ``stand_ins`` says which model or data set of theirs one of ours stands for, beside what the paper's card says. Raises
     ``UsageError`` where a name of ``stand_ins`` or ``adapter`` is unknown, or where nothing can be compared.
     """
-    quantized = any(table.paper.approaches[row.approach] in QUANTIZED for row in table.rows)
-    subjects = subjects_of(records, quantized=quantized)
+    subjects = subjects_of(distinct(records, measure_wanted(table)), table)
     if not subjects:
+        quantized = any(table.paper.approaches[row.approach] in QUANTIZED for row in table.rows)
         needs = "a quantized classifier" if quantized else "a full-precision classifier"
         raise UsageError(f'--published: the rows of "{table.name}" need {needs}, and the records have none')
     _check_stand_ins(stand_ins, subjects, table)
@@ -162,79 +148,41 @@ def _comparison(
     adapter = choose_adapter(subject, table, asked)
     rows = tuple(_row(row, find(row, subject, table, adapter), table) for row in table.rows_of(model, dataset))
     keys = {row.ours.key for row in rows if row.ours}
-    records = [record for row in rows if row.ours for record in row.ours.records.values()]
+    part = _part(subject, table) if dataset == subject.dataset else ""
     return Comparison(
         model=model,
         dataset=dataset,
         subject=subject,
-        exact=(table.paper.models[model], dataset) == (subject.model, subject.dataset),
+        exact=(table.paper.models[model], dataset) == (subject.model, subject.dataset) and not part,
+        part=part,
         rows=rows,
-        settings=tuple(compared_settings(table, model, dataset, records)),
+        settings=tuple(compared_settings(table, model, dataset, _with_presets(rows, table))),
         beside=tuple(key for key in subject.rows if key not in keys),
-        remarks=tuple(_remarks(rows, records, table)),
+        remarks=tuple(remarks(rows, subject, table, adapter)),
     )
+
+
+def _part(subject: Subject, table: PublishedTable) -> str:
+    """Say how many images a data set has where these are not as many as theirs: then it is another one, or a part.
+
+    How many of the training images are held out is a setting and makes no other data set.
+    """
+    printed = {setting.key.partition("counts.")[2]: setting.value for setting in table.settings}
+    theirs = [value for name in COUNTS if isinstance(value := printed.get(name), int)]
+    for record in subject.records:
+        ours = [record.counts[name] for name in COUNTS]
+        if len(theirs) == len(COUNTS) and (sum(ours[:2]), ours[2]) != (sum(theirs[:2]), theirs[2]):
+            return (
+                f"{sum(ours[:2]):,} training and {ours[2]:,} test images, theirs {sum(theirs[:2]):,} and {theirs[2]:,}"
+            )
+    return ""
+
+
+def _with_presets(rows: Iterable[ComparedRow], table: PublishedTable) -> list[tuple[str | None, Iterable[CellRecord]]]:
+    found = [(row.published.attack, row.ours.records.values()) for row in rows if row.ours]
+    return [(table.paper.correctors[attack] if attack else None, records) for attack, records in found]
 
 
 def _row(row: PublishedRow, ours: Counterpart | None, table: PublishedTable) -> ComparedRow:
     counts = counts_of(ours.records) if ours and "rate" in row.figures else None
-    figures = tuple(
-        ComparedFigure(
-            figure=figure,
-            theirs=row.figures.get(figure),
-            ours=_ours(figure, ours, row, table, counts) if ours else None,
-        )
-        for figure in table.figures
-    )
-    return ComparedRow(published=row, ours=ours, figures=figures, counts=counts)
-
-
-def _ours(
-    figure: Figure, ours: Counterpart, row: PublishedRow, table: PublishedTable, counts: CorrectionCounts | None
-) -> Statistic | None:
-    if figure == "rate":
-        return _rate(counts)
-    if figure in {"delta", "source_size"} and figure not in row.figures:
-        return None  # a baseline has no gain over itself, and no T'
-    return _percent(ours, lambda record: _share(figure, record, table, before=ours.before))
-
-
-def _share(figure: Figure, record: CellRecord, table: PublishedTable, *, before: bool) -> float | None:
-    if figure in ACCURACIES:
-        share: float | None = getattr(_accuracies(record, before=before), figure)
-        return share
-    if figure == "delta":
-        return record.delta
-    if figure == "source_size":
-        return record.counts["source"] / record.counts["train"]
-    measure = robust_measure(record, measure_wanted(table))
-    if figure == "clean":  # on the samples that were attacked, where these are not all
-        return measure.clean if measure else record.accuracy.test
-    return measure.robust if measure else None
-
-
-def _accuracies(record: CellRecord, *, before: bool) -> Accuracies:
-    return record.quantized.before if before and record.quantized else record.accuracy
-
-
-def _percent(ours: Counterpart, share: Callable[[CellRecord], float | None]) -> Statistic | None:
-    found = if_all_have(ours.records, share)
-    return statistic({seed: 100 * value for seed, value in found.per_seed.items()}) if found else None
-
-
-def _rate(counts: CorrectionCounts | None) -> Statistic | None:
-    """Return the rate over all seeds' wrong samples, as the leaderboard has it; its spread is not theirs to compare with."""
-    if counts is None or counts.rate is None or counts.tried is None:
-        return None
-    tried = counts.tried.per_seed
-    per_seed = {seed: 100 * done / tried[seed] for seed, done in counts.corrected.per_seed.items() if tried[seed]}
-    return Statistic(mean=100 * counts.rate, std=None, per_seed=per_seed)
-
-
-def _remarks(rows: Sequence[ComparedRow], records: Sequence[CellRecord], table: PublishedTable) -> list[str]:
-    wanted = measure_wanted(table)
-    said = []
-    if wanted and not any(row.figure("autoattack").ours for row in rows):
-        run = other_measures(records, wanted)
-        but = f"; they have it with {', '.join(run)}" if run else ""
-        said.append(f"No AutoAttack with {wanted['norm']} {wanted['eps']:.4g} in these records{but}.")
-    return said
+    return ComparedRow(published=row, ours=ours, figures=compared_figures(row, ours, table, counts), counts=counts)

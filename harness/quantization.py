@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.averages import Statistic
-    from harness.records import CellRecord
+    from harness.records import CellRecord, Timed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """A row's classifier in one precision: accuracies as shares in [0, 1], its size in MB (10^6 bytes), images/s.
 
-    ``source`` is None where there is no ``T'``; ``megabytes`` where the quantizer does not know.
+    ``source`` is None where there is no ``T'``; ``megabytes`` where the quantizer does not know. ``simulated`` where integers were
+    computed in float: the size is then what they would take, the speed the simulation's.
     """
 
     source: Statistic | None
@@ -29,14 +30,19 @@ class Precision:
     test: Statistic
     megabytes: float | None
     images_per_second: Statistic | None
+    simulated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeforeAfter:
-    """A row before quantizing, in full precision, and after, which is what the row's own columns show."""
+    """A row before quantizing, in full precision, and after, which is what the row's own columns show.
+
+    ``timed`` is what both were timed on, None where the seeds differ in that or a record does not tell.
+    """
 
     before: Precision
     after: Precision
+    timed: Timed | None = None
 
 
 def before_after_of(records: Mapping[int, CellRecord]) -> BeforeAfter | None:
@@ -62,7 +68,9 @@ def before_after_of(records: Mapping[int, CellRecord]) -> BeforeAfter | None:
             test=over_seeds(records, lambda record: record.accuracy.test),
             megabytes=None if first.num_bytes is None else first.num_bytes / 1e6,
             images_per_second=quantized_speed,
+            simulated=any(one.simulated for one in found.values()),
         ),
+        timed=first.timed if len({one.timed for one in found.values()}) == 1 else None,
     )
 
 

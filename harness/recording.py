@@ -57,7 +57,11 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
         measures=[_measure(asked, _meta(store, stage)) for asked, stage in cell.measures],
         quantized=_quantized(cell, evaluation.meta),
         search=chosen.search if chosen else None,
-        warnings=[*_warnings(correction, cell), *(chosen.warnings if chosen else ())],
+        warnings=[
+            *_warnings(correction, cell),
+            *_remarks(cell, evaluation.meta),
+            *(chosen.warnings if chosen else ()),
+        ],
         versions=_versions(cell) | dict(chosen.versions if chosen else {}),
         environment=_environment(setting),
         times=_times(cell, store),
@@ -76,6 +80,12 @@ def _quantized(cell: Cell, evaluation: Mapping[str, Any]) -> Quantized | None:
         gradients=asked.gradients,
         **evaluation["quantized"],
     )
+
+
+def _remarks(cell: Cell, evaluation: Mapping[str, Any]) -> list[str]:
+    """Return what the subject's quantizer has to say of its work."""
+    asked = cell.evaluate.job.subject.quantizer
+    return [] if asked is None else [f"{asked.quantizer.plugin.name}: {remark}" for remark in evaluation["remarks"]]
 
 
 def _measure(asked: ResolvedEvaluator, found: Artifact) -> Measure:

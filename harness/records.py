@@ -45,7 +45,10 @@ class CellName(Frozen):
 
 
 class Comparable(Frozen):
-    """What must agree before two rows may stand in one table."""
+    """What must agree before two rows may stand in one table.
+
+    ``quantization``: of a quantized subject its quantizer, the options as the machine settled them, whose gradients attacks got.
+    """
 
     key: str
     dataset: str
@@ -58,6 +61,7 @@ class Comparable(Frozen):
     evaluation: str
     input: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
+    quantization: dict[str, Any] = Field(default_factory=dict)
 
 
 class Correction(Frozen):
@@ -154,11 +158,13 @@ class Measure(Frozen):
 
     ``clean`` is the share labelled true, ``robust`` the share that still is when perturbed within ``eps`` in ``norm`` (None where
     nothing was perturbed), ``held`` that verdict per example. ``figures``, and ``shares`` in [0, 1], are the evaluator's own.
+    ``batch_size``, on which a library's random starts depend, is None in records of before it was kept.
     """
 
     name: str
     evaluator: str
     options: dict[str, Any]
+    batch_size: int | None = None
     samples: int
     rows: list[int] | None
     clean: float
@@ -171,10 +177,19 @@ class Measure(Frozen):
     flags: list[str]
 
 
+class Timed(Frozen):
+    """What images/s were timed on: the kind of device, and the threads that the process was given."""
+
+    device: str
+    threads: int
+
+
 class Quantized(Frozen):
     """A quantized subject beside its full-precision counterpart, whose accuracies are those ``before`` quantizing.
 
     ``num_bytes`` and ``full_precision_bytes`` are what each takes when it is stored, None where a quantizer does not know.
+    ``options`` are those that the machine settled. ``simulated`` where integers were computed in float: the size is then what they
+    would take, the speed the simulation's. ``timed``: what both were timed on.
     """
 
     quantizer: str
@@ -183,6 +198,8 @@ class Quantized(Frozen):
     before: Accuracies
     num_bytes: int | None
     full_precision_bytes: int
+    simulated: bool = False
+    timed: Timed | None = None
 
 
 class TestPredictions(Frozen):

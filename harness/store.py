@@ -188,7 +188,7 @@ class Partial:
         return Artifact(load(tensors), fields["meta"], fields["times"])
 
     def clear(self) -> None:
-        """Remove all checkpoints."""
+        """Remove all checkpoints, and whoever's claim on them: the last thing to do inside one."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pyautoattack import AutoAttack, checks
 from pydantic import ValidationError
+from scipy.stats import binomtest
 from torch import nn
 from toys import pixel_classifier, random_images
 
@@ -19,7 +20,7 @@ from harness.engine.folding import attack_ready
 from harness.engine.observing import ObservedClassifier, Observer
 from harness.engine.tallying import Tally
 from harness_autoattack.evaluator import VERSIONS, AutoAttackEvaluator, AutoAttackOptions
-from harness_autoattack.rescaling import temperatures_of
+from harness_autoattack.rescaling import attack_rescaled, temperatures_of
 from harness_autoattack.vocabulary import NORM_NAMES
 
 SAMPLES = 8
@@ -235,7 +236,7 @@ def test_a_run_that_is_killed_between_parts_goes_on_there_and_ends_the_same(monk
     tally = Tally()
     while not tally.batches:
         run, tally = advance(tally)
-    assert called == ["apgd-ce", "apgd-t", "fab-t", "square", "logits / 10"]
+    assert called == ["apgd-ce", "apgd-t", "fab-t", "square", "apgd-ce again", "logits / 10"]
     found = run.conclude(tally)
     assert torch.equal(found.held, whole.held)
     assert (found.shares, found.flags) == (whole.shares, whole.flags)
@@ -300,8 +301,10 @@ def test_what_huge_logits_alone_had_held_is_exposed_and_the_attack_alone_is_dece
     assert deceived.shares["held under every check"] == truth
     changed = int(deceived.held.sum() - robust.sum())
     assert deceived.shares["same under logits / margin"] == 1 - changed / 64
+    assert found["1"].shares["same under apgd-ce again"] == deceived.shares["same under apgd-ce again"] == 1
     assert deceived.flags == tuple(
-        f"{changed} of 64 verdicts change when logits are divided by {by}: part of the robustness is scaling"
+        f"{changed} of 64 verdicts change when logits are divided by {by} and not when the same starts are attacked undivided, "
+        "0 the other way around: part of the robustness is scaling"
         for by in ("each image's margin", "10000")
     )
 
@@ -328,14 +331,107 @@ def half_space(given):
 @pytest.mark.parametrize(
     ("version", "norm"), [("standard", "linf"), ("standard", "l2"), ("standard", "l1"), ("plus", "l2")]
 )
-def test_at_temperature_one_the_check_is_the_librarys_apgd_ce(version, norm):
-    network = classifier(5)
-    theirs, _ = plainly(
-        network, predicted(network), seed=5, norm=norm, eps=NEAR[norm], version=version, attacks=["apgd-ce"]
-    )
-    ours = asked(network, "logits / 1", norm=norm, eps=NEAR[norm], version=version, temperatures=(1,)).perturbed
+def test_another_run_is_the_librarys_apgd_ce_once_for_each_start(version, norm):
+    """The library goes on with what is left; here each start has all images, as a fresh library with another seed has."""
+    network, options = classifier(5), {"norm": norm, "eps": NEAR[norm], "version": version}
+    ours = asked(network, "apgd-ce again", **options).perturbed
+    theirs = images().clone()
+    for restart in range(5 if norm == "l1" or version == "plus" else 1):
+        library = AutoAttack(
+            attack_ready(network), eps=NEAR[norm], norm=NORM_NAMES[norm], seed=5 + restart, version=version
+        )
+        library.apgd.n_restarts, library.apgd.loss = 1, "ce"
+        found = library.apgd.perturb(images(), predicted(network))
+        first = (theirs == images()).flatten(1).all(1)
+        theirs[first] = found[first]
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-4 if norm == "l1" else 0)
-    assert (ours != images()).flatten(1).any(1).sum() not in {0, SAMPLES}
+    assert fallen(ours).sum() not in {0, SAMPLES}
+
+
+def fallen(perturbed, given=None):
+    return (perturbed != (images() if given is None else given)).flatten(1).any(1)
+
+
+@pytest.mark.parametrize(("version", "norm", "starts"), [("standard", "linf", 1), ("plus", "l2", 5)])
+def test_every_temperature_starts_where_the_run_without_one_does(version, norm, starts):
+    """The others fall at no start, so that all starts are made; what falls at one temperature may hold at another."""
+    asks = {}
+    for check in ("apgd-ce again", "logits / 7", "logits / margin"):
+        network, heard = classifier(5), []
+        network.register_forward_pre_hook(lambda _, given, heard=heard: heard.append(given[0].detach().clone()))
+        view = ObservedClassifier(network.requires_grad_(requires_grad=False), Observer())
+        made = AutoAttackEvaluator(
+            AutoAttackOptions(norm=norm, eps=NEAR[norm] / 100, version=version, temperatures=(7, "margin"))
+        )
+        made.seed, made.part = 5, next(part for part in made.parts() if part.name == check)
+        assert not fallen(made.evaluate(view, images(), predicted(classifier(5))).perturbed).any()
+        asks[check] = heard[2::41]  # after two looks at the images: a start, and 40 steps, each
+    first, *others = asks.values()
+    assert len(first) == starts
+    assert not torch.equal(first[0], images())
+    assert all(torch.equal(torch.stack(first), torch.stack(other)) for other in others)
+
+
+def test_what_another_run_breaks_is_no_matter_of_scale():
+    """Pixels that are rounded let no gradient through, so that luck with the starts is all there is, whatever the scale."""
+    network, given = classifier(kind=Staircase), random_images(256, seed=6)
+    labels = predicted(network, given)
+    options = {"eps": 0.04, "attacks": ("apgd-ce",), "temperatures": (2, "margin", 1000)}
+    found = evaluate(network, labels=labels, given=given, **options)
+    lucky = round(256 * (1 - found.shares["same under apgd-ce again"]))
+    assert lucky > 0
+    assert [found.shares[f"same under logits / {by}"] for by in ("2", "margin", "1000")] == [1, 1, 1]
+    [flag] = found.flags
+    assert flag == (
+        f"{lucky} of 256 verdicts change when apgd-ce runs once more, from other starts: the robust accuracy is an upper bound, "
+        "and gradients may be masked"
+    )
+
+
+@pytest.mark.parametrize(
+    ("divided", "undivided", "ending"),
+    [
+        (1, 0, "too few to tell scaling from chance"),
+        (4, 0, "too few to tell scaling from chance"),
+        (5, 0, "part of the robustness is scaling"),
+        (12, 11, "too few to tell scaling from chance"),
+        (15, 5, "part of the robustness is scaling"),
+        (3, 20, "too few to tell scaling from chance"),
+    ],
+)
+def test_scaling_is_said_only_where_a_sign_test_finds_more_fallen_divided_than_undivided(divided, undivided, ending):
+    findings = Findings(
+        samples=100,
+        clean=90,
+        held={"apgd-ce": 60, "apgd-ce again": 60, "logits / margin": 60 - divided},
+        counts={"undivided alone, margin": undivided} if undivided else {},
+    )
+    [told] = AutoAttackEvaluator(AutoAttackOptions(attacks=("apgd-ce",))).remarks(findings)
+    assert told == (
+        f"{divided} of 100 verdicts change when logits are divided by each image's margin and not when the same starts are "
+        f"attacked undivided, {undivided} the other way around: {ending}"
+    )
+    p = binomtest(divided, divided + undivided, alternative="greater").pvalue
+    assert (p <= 0.05) == (ending == "part of the robustness is scaling")
+
+
+def test_what_falls_divided_and_undivided_alike_is_given_back_unperturbed(monkeypatch):
+    """By hand: divided, the first three fall; undivided, the first and the last. So the scale had held the second and third."""
+    fell = {4.0: [True, True, True, False], 1.0: [True, False, False, True]}
+
+    def run(self, temperature, classifier, images, labels):
+        which = torch.tensor(fell[temperature])
+        return which, images + which[:, None, None, None] * temperature / 100
+
+    monkeypatch.setattr("harness_autoattack.evaluating.Evaluating._run", run)
+    given = images(4)
+    for check, moved_by in (("logits / 4", [0, 0.04, 0.04, 0]), ("apgd-ce again", [0.01, 0, 0, 0.01])):
+        made = AutoAttackEvaluator(AutoAttackOptions(temperatures=(4,)))
+        made.seed, made.part = 5, next(part for part in made.parts() if part.name == check)
+        found = made.evaluate(view_of(classifier(5)), given, predicted(classifier(5), given))
+        moved = (found.perturbed - given).flatten(1).amax(1)
+        assert torch.allclose(moved, torch.tensor(moved_by), atol=1e-6)
+        assert found.counts.get("undivided alone, 4.0", 0) == (check == "logits / 4")
 
 
 def test_the_margin_is_what_the_label_is_ahead_by():
@@ -347,10 +443,13 @@ def test_the_margin_is_what_the_label_is_ahead_by():
 
 
 def test_margins_make_the_check_the_same_whatever_the_logits_are_multiplied_by():
-    found = [
-        asked(classifier(5, gain=gain), "logits / margin", eps=0.01, attacks=("apgd-ce",)).perturbed
-        for gain in (1.0, 2.0**12)
-    ]
+    found = []
+    for gain in (1.0, 2.0**12):
+        view, labels = view_of(classifier(5, gain=gain)), predicted(classifier(5, gain=gain))
+        apgd = AutoAttack(view, eps=0.01, seed=5).apgd
+        fell, perturbed = attack_rescaled(apgd, view, images(), labels, "margin")
+        assert torch.equal(fell, fallen(perturbed))
+        found.append(perturbed)
     assert torch.equal(*found)
     assert not torch.equal(found[0], images())
 
@@ -373,11 +472,14 @@ def test_verdicts_stay_autoattacks_whatever_the_checks_find():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({}, ["logits / margin"]),
+        ({}, ["apgd-ce again", "logits / margin"]),
         ({"attacks": ("fab-t", "square")}, []),
         ({"version": "rand"}, []),
-        ({"version": "rand", "temperatures": (10,)}, ["logits / 10"]),
-        ({"temperatures": ("1/10", "margin", 2.5)}, ["logits / 0.1", "logits / margin", "logits / 2.5"]),
+        ({"version": "rand", "temperatures": (10,)}, ["apgd-ce again", "logits / 10"]),
+        (
+            {"temperatures": ("1/10", "margin", 2.5)},
+            ["apgd-ce again", "logits / 0.1", "logits / margin", "logits / 2.5"],
+        ),
         ({"temperatures": ()}, []),
     ],
 )
@@ -394,6 +496,7 @@ def test_what_holds_is_checked_at_its_margin_unless_it_is_told(options, parts):
             "no influence on square and fab-t; add apgd-ce to attacks",
         ),
         ({"temperatures": (10, 10)}, "10 stands twice; keep one of them"),
+        ({"temperatures": ("margin", "2/2")}, "1 divides nothing, and what falls undivided is always found"),
         ({"attacks": ("square", "square")}, "square stands twice; keep one of them"),
         ({"temperatures": (0,)}, "greater than 0"),
         ({"temperatures": ("margins",)}, "margin"),
@@ -409,7 +512,8 @@ def test_options_that_make_no_sense_are_refused(options, told):
 def test_a_sample_that_the_twin_labels_otherwise_is_left_as_it_is_by_the_check():
     network = classifier(5)
     made = AutoAttackEvaluator(AutoAttackOptions(eps=0.5))
-    made.seed, made.part = 5, made.parts()[-1]
+    made.seed, made.part = 5, made.parts()[-2]
+    assert made.part.name == "apgd-ce again"
     labels = predicted(network).clone()
     labels[::2] = (labels[::2] + 1) % 5
     found = made.evaluate(view_of(network), images(), labels).perturbed

@@ -12,18 +12,17 @@ from torch import nn
 from torch.ao.quantization import MinMaxObserver
 from torch.nn.functional import conv2d, linear
 from torch.nn.utils import parametrizations
-from toys import conv_classifier, pixel_classifier, random_images
+from toys import conv_classifier, pixel_classifier, random_images, randomize_batch_norm
 
 from harness.engine.images import ImageSet
 from harness.engine.prediction import predict
 from harness.testing.digits import train_digits
-from harness_quantization.fake_int8 import FakeInt8
+from harness_quantization.fake_int8 import FakeInt8, FakeInt8Options
 from harness_quantization.grids import Grid, RoundedLayer, activation_observer, rounded_weights
-from harness_quantization.options import StaticInt8Options
 
 
 def fake(**options):
-    return FakeInt8(StaticInt8Options(**options))
+    return FakeInt8(FakeInt8Options(**options))
 
 
 def grid_over(low, high):
@@ -144,7 +143,7 @@ def test_a_histogram_leaves_out_what_is_rare_and_minmax_nothing():
     values[7] = 20.0
     grids = {}
     for ranges in ("minmax", "histogram"):
-        observer = activation_observer(StaticInt8Options(ranges=ranges))()
+        observer = activation_observer(FakeInt8Options(ranges=ranges), largest=255)()
         observer(values)
         grids[ranges] = Grid(observer)
     assert grids["minmax"].scale.item() * 255 == pytest.approx(20.0)
@@ -176,6 +175,72 @@ def test_a_network_that_cannot_be_traced_rounds_what_each_layer_reads():
     assert 0 < difference < 0.05
     leaf = images.clone().requires_grad_()
     assert torch.autograd.grad(twin(leaf).sum(), leaf)[0].abs().sum() > 0
+
+
+class UndecidedBlock(Undecided):
+    """The same behind a convolution whose output only its batch-norm reads, or a sum too."""
+
+    def __init__(self, *, also_added=False):
+        super().__init__()
+        self.convolution, self.batch_norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.also_added = also_added
+        randomize_batch_norm(self)
+
+    def forward(self, images):
+        values = self.convolution(images)
+        normalized = self.batch_norm(values)
+        return super().forward(normalized + values if self.also_added else normalized)
+
+
+def by_layers(net):
+    """Return the quantizer of a network without a graph, the network, its twin, and images that it was calibrated on."""
+    network, images = pixel_classifier(net, classes=3).eval(), random_images(30, shape=(3, 2, 2))
+    quantizer = fake(calibration_images=30, ranges="minmax")
+    return quantizer, network, twin_of(quantizer, network, images), images
+
+
+def test_batch_norm_is_folded_where_a_network_has_no_graph_and_the_row_says_what_is_missing():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        quantizer, network, twin, images = by_layers(UndecidedBlock())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    convolution, norm = network.net.convolution, network.net.batch_norm
+    factor = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
+    [layer] = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
+    torch.testing.assert_close(layer.weight, rounded_weights(convolution.weight.detach() * factor[:, None, None, None]))
+    torch.testing.assert_close(layer.bias, (convolution.bias - norm.running_mean) * factor + norm.bias)
+    with torch.no_grad():
+        assert 0 < (twin(images) - network(images)).abs().max() < 0.05
+    [remark] = quantizer.remarks
+    assert remark == (
+        "only what layers read is rounded, sums stay in float: not the grids of integer arithmetic (TraceError: symbolically "
+        "traced variables cannot be used as inputs to control flow)"
+    )
+
+
+def test_a_convolution_that_others_read_too_is_not_folded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        quantizer, network, twin, images = by_layers(UndecidedBlock(also_added=True))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    assert "1 of its batch-norm layers stay unfolded" in quantizer.remarks[0]
+    with torch.no_grad():
+        assert 0 < (twin(images) - network(images)).abs().max() < 0.1
+
+
+def test_of_a_network_with_a_graph_nothing_is_remarked():
+    quantizer = fake(calibration_images=20)
+    twin_of(quantizer, conv_classifier(), random_images(20))
+    assert quantizer.remarks == ()
+
+
+def test_what_else_goes_wrong_makes_no_weaker_quantizer(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("harness_quantization.watching.prepare_fx", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        twin_of(fake(), conv_classifier(), random_images(20))
 
 
 class Attentive(nn.Module):

@@ -12,19 +12,22 @@ import torch.fx as fx_graph
 from quantizing import DEPRECATED, domain, residual_network, twin_of
 from torch import nn
 from torch.ao.nn import quantized as kernels
+from torch.nn.functional import cross_entropy
 from toys import conv_classifier, pixel_classifier, random_images, randomize_batch_norm
 
-from harness.api import InputShape, PluginError
+from harness.api import InputShape, NoOptions, PluginError
 from harness.engine.images import ImageSet
 from harness.engine.networks import frozen_copy
 from harness.engine.prediction import predict
+from harness.engine.randomness import isolated_generators
+from harness.engine.threads import one_thread
 from harness.manager import Manager
 from harness.testing.digits import train_digits
-from harness_quantization.fake_int8 import FakeInt8
+from harness_classifiers.cifar_resnet import CifarResNet20
+from harness_quantization.fake_int8 import FakeInt8, FakeInt8Options
 from harness_quantization.fx_int8 import FxInt8, FxInt8Options
 from harness_quantization.grids import Grid
 from harness_quantization.integers import Int8Logits, Int8Network, engine_set
-from harness_quantization.options import StaticInt8Options
 from harness_quantization.watching import quiet
 
 ENGINES = [
@@ -38,8 +41,9 @@ def fx(**options):
 
 
 def both(network, images, **options):
-    """Return the integer twin and the simulated one."""
-    made = (fx(**options), FakeInt8(StaticInt8Options(**options)))
+    """Return the integer twin and the simulated one, on the grids of this processor's engine."""
+    bits = fx().settled().activation_bits
+    made = (fx(**options), FakeInt8(FakeInt8Options(**options, activation_bits=bits)))
     return [twin_of(quantizer, network, images) for quantizer in made]
 
 
@@ -100,6 +104,35 @@ def test_on_the_digits_it_is_as_accurate_as_fp32_and_agrees_with_fake_int8():
     full = predict(case.classifier, stored)
     assert abs(found[0].accuracy - full.accuracy) <= 0.015
     assert (found[0].predicted == full.predicted).float().mean() >= 0.98
+    assert (found[0].predicted == found[1].predicted).float().mean() >= 0.98
+
+
+def trained_residual_network(stored, labels):
+    """Train the CIFAR ResNet-20 for three epochs."""
+    with isolated_generators(0), one_thread(), torch.enable_grad():
+        net = CifarResNet20(NoOptions()).build(InputShape(channels=1, image_size=8, num_classes=10))
+        network = pixel_classifier(net, classes=10, channels=1, mean=0.3, std=0.35).train()
+        batches = [rows for _ in range(3) for rows in torch.randperm(len(stored)).split(50)]
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=len(batches))
+        for rows in batches:
+            optimizer.zero_grad()
+            cross_entropy(network(stored[rows].float() / 255), labels[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def test_a_trained_resnet_20_stays_as_accurate_on_held_out_images_and_both_quantizers_agree():
+    case = train_digits()
+    train, held_out = torch.arange(1000), torch.arange(1000, len(case.labels))
+    network = trained_residual_network(case.stored[train], case.labels[train])
+    images = ImageSet(case.stored, case.labels, held_out, 8, torch.device("cpu"))
+    full = predict(network, images)
+    assert full.accuracy > 0.9
+    found = [predict(twin, images) for twin in both(network, domain(case.stored[train]))]
+    for twin in found:
+        assert abs(twin.accuracy - full.accuracy) <= 0.015
     assert (found[0].predicted == found[1].predicted).float().mean() >= 0.98
 
 
@@ -307,16 +340,47 @@ def test_an_engine_that_torch_lacks_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("supported", "vnni", "engine", "levels"),
+    ("supported", "vnni", "asked", "expected"),
     [
-        (["qnnpack", "none", "onednn", "x86", "fbgemm"], True, "onednn", 255),
-        (["qnnpack", "none", "onednn", "x86", "fbgemm"], False, "x86", 127),
-        (["qnnpack", "none", "onednn"], False, "qnnpack", 255),
+        (["qnnpack", "none", "onednn", "x86", "fbgemm"], True, {}, ("onednn", 8)),
+        (["qnnpack", "none", "onednn", "x86", "fbgemm"], False, {}, ("x86", 7)),
+        (["qnnpack", "none", "onednn"], False, {}, ("qnnpack", 8)),
+        (["onednn", "x86"], False, {"engine": "onednn"}, ("onednn", 7)),
+        (["onednn", "x86"], True, {"activation_bits": 7}, ("onednn", 7)),
+        (["onednn", "x86"], True, {"engine": "x86"}, ("x86", 7)),
     ],
 )
-def test_the_engine_is_the_exactest_that_there_is(monkeypatch, supported, vnni, engine, levels):
-    from harness_quantization.fx_int8 import chosen_engine
-
+def test_the_engine_is_the_exactest_that_there_is(monkeypatch, supported, vnni, asked, expected):
     monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", supported)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
-    assert chosen_engine("auto") == (engine, levels)
+    options = fx(**asked, ranges="minmax").settled()
+    assert (options.engine, options.activation_bits) == expected
+    assert options.ranges == "minmax"
+    assert fx(**options.model_dump()).settled() == options
+
+
+def test_bits_that_an_engine_would_add_with_overflow_are_refused(monkeypatch):
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["onednn", "x86"])
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    with pytest.raises(PluginError) as raised:
+        fx(activation_bits=8).settled()
+    assert str(raised.value) == (
+        'fx-int8: activation_bits: got 8, but engine "x86" adds products of 7 bits at most without overflow on this processor; '
+        "take activation_bits: 7, or another engine"
+    )
+
+
+@pytest.mark.skipif("x86" not in ENGINES, reason="this torch has no FBGEMM")
+def test_of_seven_bits_the_simulation_has_the_integers_grids_too():
+    images = random_images(20, shape=(3, 16, 16))
+    network, shared = residual_network(), {"ranges": "minmax", "calibration_images": 20}
+    integer = twin_of(fx(engine="x86", **shared), network, images)
+    grids = {}
+    for bits in (7, 8):
+        fake = twin_of(FakeInt8(FakeInt8Options(activation_bits=bits, **shared)), network, images)
+        grids[bits] = {module.scale.item() for module in fake.modules() if isinstance(module, Grid)}
+    seen = Integers(integer_part(integer).graph)
+    with torch.no_grad(), engine_set("x86"), quiet():
+        seen.run(images[:4])
+    assert {scale for scale, _ in seen.found} == grids[7]
+    assert not grids[7] & grids[8]

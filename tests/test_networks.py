@@ -5,9 +5,10 @@ from contextlib import suppress
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from toys import conv_classifier, pixel_classifier, random_images, states_equal
 
-from harness.engine.networks import frozen_copy, has_batch_norm, last_linear, modes_kept, state_version
+from harness.engine.networks import checksums, frozen_copy, has_batch_norm, last_linear, modes_kept, state_version
 
 
 def flags(net):
@@ -119,6 +120,27 @@ def test_the_version_tells_of_any_change_of_a_parameter_or_buffer(change):
     assert state_version(network) == before
     change(network)
     assert state_version(network) != before
+
+
+def test_the_version_is_taken_of_tensors_on_several_devices(monkeypatch):
+    """An integer network keeps its numbers on the CPU beside a network on a GPU: here a pretended one, which holds no numbers."""
+    stack = torch.stack
+
+    def stack_of_one_device(tensors):
+        assert len({tensor.device for tensor in tensors}) == 1
+        return stack(tensors)
+
+    with FakeTensorMode():
+        monkeypatch.setattr(torch, "stack", stack_of_one_device)
+        devices = ("cuda", "cpu", "cuda")
+        found = checksums([torch.zeros(3, device=device) for device in devices])
+        assert (found.device.type, found.dtype, len(found)) == ("cpu", torch.int64, 3)
+
+
+def test_a_checksum_is_the_sum_of_a_tensors_bits():
+    # 1.0 is 0x3f800000 in float32; 2.0 in float16 is 0x4000.
+    tensors = [torch.ones(3), torch.tensor([2.0], dtype=torch.float16), torch.tensor([5, -7])]
+    assert checksums(tensors).tolist() == [3 * 0x3F800000, 0x4000, -2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -13,16 +13,16 @@ from record_factory import NO_ATTACK, make_record
 from rich.console import Console
 
 from harness.catalogue import BrokenCardError, Catalogue
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.manager import Manager
 from harness.published import read_published, table_names
 from harness.published_comparison import compare_published
-from harness.records import Accuracies, Measure, Quantized
+from harness.records import Accuracies, Measure, Quantized, Search, Trial
 from harness.report.published import render_published
 from harness.report.published_json import published_as_json
 
 FOLDER = Path(import_module("harness_registry").__file__ or "").parent / "published"
-TABLES = {"adcorda-table1": 64, "adcorda-table2": 32, "adcorda-table3": 12, "adcorda-table4": 24}
+TABLES = {"adcorda-table1": 64, "adcorda-table2": 32, "adcorda-table3": 12, "adcorda-table4": 24, "adcorda-text": 4}
 HALF_A_DIGIT = 0.005
 TRAINING_IMAGES = 45_000
 
@@ -39,7 +39,7 @@ def table(registry):
 
 def lines(number):
     """The rows of a table's file as they are written, numbers as numbers."""
-    with (FOLDER / f"adcorda-table{number}.csv").open(encoding="utf-8") as file:
+    with (FOLDER / f"adcorda-{number if number == 'text' else f'table{number}'}.csv").open(encoding="utf-8") as file:
         return [
             {
                 key: value if key in {"model", "approach", "attack", "dataset", "note"} else number_in(value)
@@ -196,8 +196,14 @@ tables: {mine: {title: Mine}, other: {title: Other}}
 HEAD = "model,approach,attack,dataset,test,test_std,note\n"
 
 
-def read_own(folder, text):
+PRESET = "{description: A push., source: somewhere, attack: push, objective: toward-true}"
+
+
+def read_own(folder, text, preset=PRESET):
     (folder / "published").mkdir()
+    (folder / "correctors").mkdir()
+    if preset:
+        (folder / "correctors" / "push.yaml").write_text(preset)
     (folder / "published" / "paper.yaml").write_text(CARD)
     if text is not None:
         (folder / "published" / "mine.csv").write_text(text)
@@ -219,6 +225,7 @@ def test_a_paper_of_ones_own_is_read(tmp_path):
         (f"{HEAD}Net,Base,,toys,half,,\n", 'mine.csv:2: test: got "half", expected a number'),
         (f"{HEAD}Nat,Base,,toys,5,,\n", 'mine.csv:2: model "Nat"; did you mean "Net"? is not in the card'),
         (f"{HEAD}Net,Ours,Pull,toys,5,,\n", 'mine.csv:2: attack "Pull" is not in the card'),
+        (f"{HEAD}Net,Ours,,toys,5,,\n", '2: attack is empty, and "Ours" is no baseline; expected one of None, Push'),
     ],
 )
 def test_a_broken_table_says_what_is_wrong_in_which_line(tmp_path, text, said):
@@ -227,20 +234,42 @@ def test_a_broken_table_says_what_is_wrong_in_which_line(tmp_path, text, said):
     assert str(raised.value).endswith(said)
 
 
+def test_a_card_that_names_a_preset_that_is_none_is_broken(tmp_path):
+    with pytest.raises(BrokenCardError) as raised:
+        read_own(tmp_path, f"{HEAD}Net,Ours,Push,toys,5,,\n", preset=None)
+    assert str(raised.value).endswith(
+        'paper.yaml: correctors: unknown corrector preset "push"; no corrector preset is installed'
+    )
+
+
 def test_an_unknown_table_is_answered_with_the_nearest_and_all(registry):
     with pytest.raises(UsageError) as raised:
         read_published("adcorda-tabel1", registry)
     assert str(raised.value) == (
         '--published: unknown table "adcorda-tabel1"; did you mean "adcorda-table1"? '
-        "expected one of adcorda-table1, adcorda-table2, adcorda-table3, adcorda-table4"
+        "expected one of adcorda-table1, adcorda-table2, adcorda-table3, adcorda-table4, adcorda-text"
     )
 
 
 # -- ours beside theirs ----------------------------------------------------------------------------------------------------
 
 
+BIM = {"attack": "paper/bim", "select": "first-hit"}
+MADE = {  # what the paper's correctors are (section 6.2), apart from their options
+    "none": NO_ATTACK,
+    "ll": BIM | {"objective": "toward-least-likely"},
+    "bih": BIM | {"objective": "away-from-predicted"},
+    "bi": BIM | {"objective": "away-from-true"},
+    "vbi": BIM | {"objective": "toward-true", "options": {"steps": 5}},
+    "vbi-iter1": BIM | {"objective": "toward-true", "options": {"steps": 1}},
+    "ddn": {"attack": "paper/ddn", "objective": "toward-true", "select": "min-norm", "options": {"steps": 100}},
+}
+
+
 def make(test, *, corrector=None, control=None, model="small-cnn", dataset="digits", comparable=None, **changes):
-    work = NO_ATTACK if corrector == "none" else None
+    work = MADE.get(corrector, {}) | changes.pop("work", {})
+    options = changes.pop("options", work.get("options"))
+    work = {name: value for name, value in work.items() if name != "options"}
     corrected = None if corrector is None else changes.pop("corrected", 0 if corrector == "none" else 3)
     comparable = {"dataset": dataset, "key": f"{model} {dataset}"} | (comparable or {})
     record = make_record(
@@ -250,11 +279,13 @@ def make(test, *, corrector=None, control=None, model="small-cnn", dataset="digi
         model=model,
         comparable=comparable,
         corrected=corrected,
-        work=changes.pop("work", work),
+        work=work,
+        options=options,
         **changes,
     )
     counts = {"train": 80, "valid": 20, "test": 200, "right": 70, "wrong": 10, "source": 70 + (corrected or 0)}
-    return record.model_copy(update={"counts": counts})
+    adaptation = record.adaptation.model_copy(update={"steps": 0} if control == "none" else {})
+    return record.model_copy(update={"counts": counts, "adaptation": adaptation})
 
 
 def plain_run(**changes):
@@ -313,8 +344,30 @@ def test_what_has_no_counterpart_on_either_side_is_listed(table):
 
 
 def test_the_papers_own_models_and_data_are_matched_exactly(table):
-    one = only(compare(plain_run(model="resnet34", dataset="cifar100"), table["adcorda-table1"]))
+    one = only(compare(sized(plain_run(model="resnet34", dataset="cifar100")), table["adcorda-table1"]))
     assert (one.model, one.dataset, one.exact) == ("ResNet-34", "cifar100", True)
+    held_out = sized(plain_run(model="resnet34", dataset="cifar100"), train=40_000, valid=10_000)
+    assert only(compare(held_out, table["adcorda-table1"])).exact, "how many are held out is a setting"
+
+
+@pytest.mark.parametrize("counts", [{"train": 3600, "valid": 400}, {"test": 2000}])
+def test_a_part_of_the_papers_data_stands_for_it_and_says_so(table, counts):
+    compared = compare(sized(plain_run(model="resnet18", dataset="cifar10"), **counts), table["adcorda-table1"])
+    one = only(compared)
+    assert not one.exact
+    told = {"train": 45_000, "valid": 5_000, "test": 10_000, **counts}
+    part = f"{told['train'] + told['valid']:,} training and {told['test']:,} test images, theirs 50,000 and 10,000"
+    assert one.part == part
+    said = shown(compared, width=200)
+    assert f"compare the pattern of the rows, not the numbers. Ours: {part}." in said
+    assert f"resnet18 on cifar10, {part}" in said
+    assert published_as_json(compared)["comparisons"][0]["part"] == part
+
+
+def sized(records, **counts):
+    """The records, with as many images as the paper's but for ``counts``."""
+    every = {"train": 45_000, "valid": 5_000, "test": 10_000} | counts
+    return [record.model_copy(update={"counts": record.counts | every}) for record in records]
 
 
 def test_what_one_stands_for_can_be_said(table):
@@ -396,8 +449,8 @@ def test_table_2_takes_before_and_after_from_the_quantized_rows_and_bl_from_full
 
 
 def test_table_3_finds_what_keeps_all_perturbed_samples_whatever_it_is_called(table):
-    every = make(0.58, corrector="everything", corrected=3, work={"kept": 10})
-    other = make(0.9, corrector="all-of-ddn", corrected=3, work={"kept": 10, "attack": "ddn"})
+    every = make(0.58, corrector="everything", corrected=3, work=MADE["ll"] | {"kept": 10})
+    other = make(0.9, corrector="all-of-ddn", corrected=3, work=MADE["ddn"] | {"kept": 10})
     counts = every.counts | {"source": 80}
     records = [*plain_run(), every.model_copy(update={"counts": counts}), other]
     rows = {row.published.label: row for row in only(compare(records, table["adcorda-table3"])).rows}
@@ -405,6 +458,65 @@ def test_table_3_finds_what_keeps_all_perturbed_samples_whatever_it_is_called(ta
     assert rows["BL-IST-A, LL"].figure("source_size").ours.mean == pytest.approx(100)
     assert rows["BL-IST, LL"].figure("source_size").ours.mean == pytest.approx(100 * 73 / 80)
     assert rows["BL-IST, LL"].figure("source_size").theirs.mean == pytest.approx(100 * 44_972 / 45_000)
+
+
+def test_where_everything_was_corrected_the_name_tells_what_keeps_all(table):
+    records = [
+        make(test, corrector=name, corrected=10, work=MADE["ll"]) for name, test in (("mine", 0.6), ("my-all", 0.7))
+    ]
+    rows = {row.published.label: row for row in only(compare(records, table["adcorda-table3"])).rows}
+    assert rows["BL-IST, LL"].ours.key.corrector == "mine"
+    assert rows["BL-IST-A, LL"].ours.key.corrector == "my-all"
+    assert compared_rows([records[0]], table["adcorda-table3"])["BL-IST-A, LL"] is None
+
+
+def compared_rows(records, published):
+    """Our corrector that answers each of their rows."""
+    return {row.published.label: row.ours and row.ours.key.corrector for row in only(compare(records, published)).rows}
+
+
+def test_a_row_answers_by_what_it_is_and_not_by_its_name(table):
+    records = [
+        make(0.6, corrector="my-bih", work=MADE["bih"]),
+        make(0.61, corrector="one-step", work=MADE["vbi-iter1"]),
+        make(0.62, corrector="vbi", work=MADE["vbi"] | {"attack": "foolbox/linf-pgd"}),
+        make(0.63, corrector="ll", work=MADE["ll"] | {"objective": "toward-true"}),
+        make(0.64, corrector="ddn", work=MADE["ddn"] | {"select": "final"}),
+    ]
+    found = compared_rows(records, table["adcorda-table1"])
+    assert {label.partition(", ")[2]: ours for label, ours in found.items() if ours} == {
+        "BIH": "my-bih",
+        "VBI_iter1": "one-step",
+    }
+    one = only(compare(records, table["adcorda-table1"]))
+    assert one.remarks == (
+        "vbi + deep-coral is not their VBI: attack foolbox/linf-pgd, not paper/bim.",
+        "ll + deep-coral is not their LL: objective toward-true, not toward-least-likely.",
+        "ddn + deep-coral is not their DDN: select final, not min-norm.",
+    )
+    assert (setting(one, "BIH attack").ours, setting(one, "BIH objective").status) == ("paper/bim", "same")
+
+
+def test_of_several_rows_that_are_a_preset_its_namesake_or_the_nearest_in_its_options_answers(table):
+    def vbi(name, eps):
+        return make(0.6, corrector=name, work=MADE["vbi"] | {"options": {"steps": 5, "eps": eps, "alpha": 1 / 255}})
+
+    near, far = vbi("wide", 8 / 255), vbi("narrow", 2 / 255)
+    assert compared_rows([far, near], table["adcorda-table1"])["BL-IST, VBI"] == "wide"
+    assert compared_rows([vbi("vbi", 2 / 255), near], table["adcorda-table1"])["BL-IST, VBI"] == "vbi"
+
+
+def test_folders_that_share_rows_are_compared_as_one(table):
+    first, other = plain_run(), plain_run()
+    measured = [attacked(record, 5e-4, 0.3).model_copy(update={"key": f"m{record.key}"}) for record in other[:3]]
+    for records in ([*first, *other], [*first, *measured], [*measured, *first]):
+        one = only(compare(records, table["adcorda-table4"]))
+        assert one.rows[0].figure("clean").ours.mean == pytest.approx(50)
+    one = only(compare([*plain_run()[:3], *measured], table["adcorda-table4"]))
+    assert one.rows[0].figure("autoattack").ours.mean == pytest.approx(30)
+    changed = [record.model_copy(update={"key": "x", "correction": None}) for record in first[2:3]]
+    with pytest.raises(StoreError, match=r'row "ll \+ deep-coral" of small-cnn: records .* are both its seed 1'):
+        compare([*first, *changed], table["adcorda-table1"])
 
 
 def attacked(record, eps, robust):
@@ -430,7 +542,13 @@ def test_table_4_takes_the_robust_accuracy_at_the_papers_eps_alone(table):
     one = only(compare(records, table["adcorda-table4"]))
     assert one.rows[0].figure("autoattack").ours.mean == pytest.approx(30)
     assert one.rows[0].figure("autoattack").in_their_std == pytest.approx((30 - 15.92) / 1.67)
-    assert one.rows[0].figure("clean").ours.mean == pytest.approx(45)  # of the samples that were attacked
+    assert one.rows[0].figure("clean").ours.mean == pytest.approx(50)  # of all test images, as theirs
+    assert one.rows[0].figure("autoattack").samples == 100
+    (said,) = one.remarks
+    # Wilson, by hand: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 0.3, n = 100, z = 1.959964.
+    assert "BL 30.00 [21.89, 39.58], clean 45.00 (n = 100)" in said
+    assert "30.00 ± 0.00 (n = 100)" in shown(compare(records, table["adcorda-table4"]))
+    assert setting(one, "AutoAttack batch size").theirs == "512"
     assert (setting(one, "AutoAttack samples").ours, setting(one, "AutoAttack samples").status) == ("100", "differs")
     assert setting(one, "AutoAttack eps").status == setting(one, "AutoAttack version").status == "same"
     elsewhere = only(compare([attacked(r, 8 / 255, 0.01) for r in plain_run()], table["adcorda-table4"]))
@@ -464,12 +582,48 @@ def test_settings_are_the_same_differ_are_not_printed_or_not_recorded(table):
     assert said["training images"] == ("45,000", "80", "differs")
     assert said["baseline epochs"] == ("100", "none: its weights were given", "differs")
     assert said["adaptation epochs"] == ("20", "20", "same")  # 100 steps of 16 on 80 images
+    assert said["tuned by"][1:] == ("none", "differs")
     assert said["adaptation batch size"] == ("16", "16", "same")
     assert said["adaptation lr"] == (None, "0.01", "not printed")
     assert said["λ"] == ("1/750", "0.001333", "same")
     assert said["PyTorch"] == (None, "2.13.0", "not printed")
     assert said["pretrained on"] == ("imagenet", None, "not recorded")
     assert "DDN steps" not in said  # there is no row of it
+
+
+def test_the_papers_twenty_epochs_are_the_same_for_every_printed_pair(table):
+    one = table["adcorda-table1"]
+    for model, dataset in one.pairs:
+        batch = 32 if (model, dataset) == ("EfficientNetV2-M", "cifar100") else 16
+        steps = {16: 56_260, 32: 28_140}[batch]  # 20 * ceil(45,000 / batch)
+        budget = {"steps": None, "epochs": 20, "batch_size": batch, "optimizer": "sgd", "lr": 1e-3}
+        record = make(
+            0.6, corrector="ll", model=one.paper.models[model], dataset=dataset, comparable={"budget": budget}
+        )
+        adaptation = record.adaptation.model_copy(update={"steps": steps})
+        [told] = sized([record.model_copy(update={"adaptation": adaptation})])
+        found = setting(only(compare([told], one)), "adaptation epochs")
+        assert (found.theirs, found.ours, found.status) == ("20", "20", "same")
+
+
+def test_a_search_is_told_beside_the_papers(table):
+    record = make(0.6, corrector="ll")
+    record = record.model_copy(update={"adaptation": record.adaptation.model_copy(update={"steps": 100})})
+    trial = Trial(
+        settings=dict.fromkeys(("adaptation.lr", "adaptation.batch_size", "adaptation.weight_decay"), 1e-3),
+        repetition=0,
+        valid=0.5,
+        best_step=1,
+        failed=None,
+    )
+    grid = {"adaptation.lr": [1e-3, 1e-2], "adaptation.batch_size": [16, 32]}
+    for space, status in ((grid, "differs"), (grid | {"adaptation.weight_decay": [0, 1e-4]}, "same")):
+        search = Search(sampler="grid", space=space, trials=[trial], chosen=0, training={"lr": 1e-3})
+        found = setting(
+            only(compare([record.model_copy(update={"search": search})], table["adcorda-table1"])), "tuned by"
+        )
+        assert found.ours.startswith("grid over batch_size, lr")
+        assert found.status == status
 
 
 def test_attack_options_are_compared_in_their_units(table):
@@ -532,7 +686,70 @@ def test_json_says_it_all(table):
     assert row["ours"] == {"row": "ll + deep-coral", "before_quantizing": False, "seeds": [1, 2]}
     assert row["figures"]["test"]["ours"]["per_seed"] == {"1": pytest.approx(60), "2": pytest.approx(62)}
     assert row["figures"]["test"]["difference"] == pytest.approx(-34.93)
-    assert (row["corrected"], row["wrong"]) == (55, 176)
+    assert (row["corrected"], row["wrong"], row["wrong_meant"]) == (55, 176, None)
+    assert {row["figures"]["test"]["unit"], row["figures"]["rate"]["unit"]} == {"percent"}
     assert next(row for row in one["rows"] if row["attack"] == "SP")["ours"] is None
     assert len(told["missing"]) == 7
     assert any("hier1" in slip for slip in told["slips"])
+
+
+def test_a_printed_slip_is_shown_beside_what_was_meant(table):
+    compared = compare(plain_run(), table["adcorda-table1"], stand_ins={"digits": "cifar100"})
+    assert "446/251 (451 meant)" in shown(compared)
+    rows = published_as_json(compared)["comparisons"][0]["rows"]
+    row = next(row for row in rows if row["attack"] == "VBI")
+    assert (row["corrected"], row["wrong"], row["wrong_meant"]) == (446, 251, 451)
+
+
+# -- the text's own numbers ------------------------------------------------------------------------------------------------
+
+
+def test_the_texts_megabytes_are_of_two_to_the_twentieth():
+    sizes = {row["model"]: row["size"] for row in lines("text") if row["size"]}
+    # ResNet-152 has 60,192,808 parameters with ImageNet's 1,000 classes (He et al.; torchvision): a head of 2,048 inputs less.
+    parameters = 60_192_808 - 900 * (2048 + 1)
+    assert 1 < sizes["ResNet-152"] / (4 * parameters / 2**20) < 1.01  # its batch norm's statistics come on top
+    assert sizes["ResNet-152"] < 4 * parameters / 1e6
+    assert 1 < sizes["ResNet-34"] / ((21_797_672 - 900 * 513) / 2**20) < 1.05  # int8, with scales
+
+
+def test_the_texts_accuracies_are_those_of_the_tables():
+    text = {(row["model"], row["approach"], row["attack"]): row["test"] for row in lines("text")}
+    for number, approach, attack in ((1, "BL", ""), (2, "PTSQ-IST (aft. qt)", "BIH")):
+        printed = [
+            row["test"]
+            for row in lines(number)
+            if (*pair_of(row), row["approach"], row["attack"]) == ("ResNet-34", "cifar100", approach, attack)
+        ]
+        assert printed == [text["ResNet-34", approach, attack]]
+
+
+def test_losses_and_sizes_of_full_precision_and_int8_rows_stand_beside_the_texts(table):
+    paper = {"model": "resnet34", "dataset": "cifar100"}
+    int8 = {"model": "resnet34 fx-int8", "dataset": "cifar100"}
+    plain = plain_run(**paper)
+    quantized = [
+        quantize(make(0.4, control="none", adapter="none", source=None, baseline=0.4, **int8), before=0.45),
+        quantize(make(0.6, corrector="bih", baseline=0.4, **int8), before=0.7),
+    ]
+    wide = plain_run(model="resnet152", dataset="cifar100")
+    for records, size in (([*plain, *quantized, *wide], 40 / 2**20), (plain, None)):
+        compared = compare(records, table["adcorda-text"])
+        one = compared.comparisons[0]
+        rows = {row.published.label: row for row in one.rows}
+        assert rows["BL"].figure("loss_target").ours.mean == pytest.approx(0.25)
+        assert rows["BL"].figure("loss_target").difference == pytest.approx(0.25 - 0.254)
+        assert rows["BL-IST, LL"].figure("loss_source").ours.mean == pytest.approx(0.125)
+        assert setting(one, "training losses of").ours == "the baseline; the adapted classifier"
+        assert (rows["PTSQ-IST (aft. qt), BIH"].ours is None) == (size is None)
+        assert "0.250" in shown(compared)
+        assert "losses in nats; MB of 2**20 bytes" in shown(compared)
+    one, other = compare([*plain, *quantized, *wide], table["adcorda-text"]).comparisons
+    after = next(row for row in one.rows if row.published.label == "PTSQ-IST (aft. qt), BIH")
+    assert after.figure("size").ours.mean == pytest.approx(10 / 2**20)
+    assert after.figure("test").ours.mean == pytest.approx(60)
+    assert (other.model, other.rows[0].figure("test").ours.mean) == ("ResNet-152", pytest.approx(50))
+    sizes = [quantize(record, before=0.5) for record in plain_run(model="resnet152 fx-int8", dataset="cifar100")]
+    alone = only(compare([*wide, *sizes], table["adcorda-text"]))
+    assert alone.rows[0].figure("size").ours.mean == pytest.approx(40 / 2**20)
+    assert alone.rows[0].figure("test").ours.mean == pytest.approx(50)

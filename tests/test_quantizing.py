@@ -9,8 +9,8 @@ import measuring_plugins
 import pytest
 import torch
 from first_party import own_manager
-from quantizing import domain, twin_of
-from running import TESTS, run_spec, write_spec
+from quantizing import domain, install_measuring, twin_of
+from running import run_spec, write_spec
 from torch import nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 from toys import Run, Surroundings, conv_classifier, random_images
@@ -22,7 +22,7 @@ from harness.engine.networks import frozen_copy
 from harness.engine.observing import ObservedClassifier, Observer, ThreatModel
 from harness.engine.prediction import labelled_true, predict
 from harness.engine.quantizing import attackable
-from harness.errors import SpecError
+from harness.errors import ContractError, SpecError
 from harness.launch import Options, prepare, tables_of
 from harness.records import SPEEDS, read_records
 from harness.references import Gradients
@@ -31,8 +31,7 @@ from harness.stages.context import state_of
 from harness.testing.digits import train_digits
 from harness_paper.bim import BIM, BIMOptions
 from harness_paper.ddn import DDN, DDNOptions
-from harness_quantization.fake_int8 import FakeInt8
-from harness_quantization.options import StaticInt8Options
+from harness_quantization.fake_int8 import FakeInt8, FakeInt8Options
 
 LINF = ThreatModel("linf", (0.0, 1.0), None)
 
@@ -40,12 +39,7 @@ LINF = ThreatModel("linf", (0.0, 1.0), None)
 @pytest.fixture(autouse=True)
 def measuring(tmp_path, monkeypatch):
     """The distribution "measuring" is installed."""
-    info = tmp_path / "site" / "measuring-2.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: measuring\nVersion: 2.0\n")
-    (info / "entry_points.txt").write_text("[harness.v1]\nmeasuring = measuring_plugins\n")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.syspath_prepend(TESTS)
+    install_measuring(tmp_path, monkeypatch)
 
 
 def rounded(network, levels=4):
@@ -98,7 +92,7 @@ def test_attacks_see_the_quantized_logits_and_the_full_precision_gradients(pair)
 def digits():
     """The digits' classifier, its fake-int8 twin, and images neither has seen."""
     case = train_digits()
-    twin = twin_of(FakeInt8(StaticInt8Options(ranges="minmax")), case.classifier, domain(case.stored[:500]))
+    twin = twin_of(FakeInt8(FakeInt8Options(ranges="minmax")), case.classifier, domain(case.stored[:500]))
     return case.classifier, twin, case.stored[1000:1200].float() / 255, case.labels[1000:1200]
 
 
@@ -157,6 +151,13 @@ def test_no_parameter_of_a_twin_asks_for_gradients():
 
     twin = twin_of(Learning(NoOptions()), conv_classifier(), random_images(4))
     assert not any(parameter.requires_grad for parameter in twin.parameters())
+
+
+@pytest.mark.parametrize("remarks", ["a sentence", (1,), None])
+def test_remarks_that_are_no_sentences_are_told(monkeypatch, remarks):
+    monkeypatch.setattr(FakeInt8, "remarks", remarks)
+    with pytest.raises(ContractError, match=r'quantizer "int8" has remarks = .*; expected a tuple of sentences'):
+        twin_of(FakeInt8(FakeInt8Options()), conv_classifier(), random_images(4))
 
 
 @pytest.mark.parametrize("attack", [BIM(BIMOptions(eps=0.3, alpha=0.02)), DDN(DDNOptions(steps=30))])
@@ -327,3 +328,20 @@ def test_a_quantized_run_records_whose_gradients_attacks_got(tmp_path, gradients
     [record] = read_records(tmp_path / "results" / "tiny" / "records")
     assert record.quantized.gradients == gradients
     assert record.correction.corrected > 0
+
+
+def test_a_quantized_twin_is_made_once_for_the_stages_that_ask_for_it(tmp_path):
+    surroundings = Surroundings(tmp_path / "store", manager=own_manager())
+    plugin = surroundings.plugin("quantizer", "coarse", levels=2)
+    surroundings.subject = replace(surroundings.subject, quantizer=ResolvedQuantizer("coarse", plugin))
+    context = surroundings.context()
+    network = Run(surroundings).network
+    twin = context.judge(network)
+    assert surroundings.context().judge(frozen_copy(network)) is twin
+    other = frozen_copy(network)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.1)
+    assert context.judge(other) is not twin
+    coarser = surroundings.plugin("quantizer", "coarse", levels=1)
+    surroundings.subject = replace(surroundings.subject, quantizer=ResolvedQuantizer("coarse", coarser))
+    assert surroundings.context().judge(network) is not twin

@@ -184,6 +184,20 @@ def test_broken_search_is_answered_exactly(asked, search, findings):
     assert str(raised.value).splitlines() == [f"spec.yaml:{finding}" for finding in findings]
 
 
+def test_a_tuned_corrector_is_not_drawn_as_if_it_were_the_one_in_the_tables(planned, tmp_path):
+    space = {"correctors.vbi-iter1.steps": [1, 3], "adapters.deep-coral.weight": [1, 10]}
+    with pytest.raises(SpecError) as raised:
+        planned(figures=["logit-change", {"figure": "grad-cam", "correctors": ["ll"]}], search={"space": space})
+    spec = tmp_path / "spec" / "tiny.yaml"
+    lines = spec.read_text().splitlines()
+    number, line = next((number, line) for number, line in enumerate(lines, 1) if "vbi-iter1.steps" in line)
+    text = 'figure "logit-change" would draw "vbi-iter1" as it is listed, not as it is tuned; give the figure other '
+    text += "correctors, or draw it in a spec without search"
+    column = line.index('"') + 1
+    assert str(raised.value) == f'{spec}:{number}:{column}: search.space: "correctors.vbi-iter1.steps": {text}'
+    assert planned(figures=[{"figure": "logit-change", "correctors": ["ll"]}], search={"space": space}).pictures
+
+
 def test_values_that_do_not_go_together_are_refused_before_anything_runs():
     with pytest.raises(SpecError, match=r"^steps 3, epochs 2 do not go together: "):
         changed(Adaptation(), {"steps": 3, "epochs": 2})
@@ -398,6 +412,42 @@ def test_the_generators_are_left_as_they_were():
     asked_of(make_sampler("gp", MIXED, seed=1), 3)
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert random.getstate() == before[1]
+
+
+def test_a_sobol_sequence_is_scrambled_by_the_seed_and_covers_the_space_evenly():
+    """Of 2^k points of a (0, m, 1)-net each of 2^k equal intervals has one, whatever the scrambling (Owen, 1995)."""
+    space = Space((Dimension("x", "adaptation", "", "x", bounds=Bounds(0.0, 1.0, log=False, whole=False)),))
+
+    def points(seed):
+        # Optuna draws the first at random, to learn the dimensions from it.
+        return [one["x"] for one in asked_of(make_sampler("qmc", space, seed=seed), 17)[1:]]
+
+    first, second = points(1), points(2)
+    assert not set(first) & set(second)
+    for found in (first, second):
+        assert sorted(int(16 * point) for point in found) == list(range(16))
+
+
+@pytest.mark.parametrize("name", OPTUNAS)
+def test_a_trial_that_came_to_nothing_is_no_measurement(name):
+    """Optuna calls such a trial failed; its samplers fit nothing to it, and go on."""
+    sampler = make_sampler(name, Space((LR, WEIGHT)), seed=1)
+    for accuracy in (None, 0.25, None):
+        sampler.ask()
+        sampler.tell(accuracy)
+    assert [(trial.state.name, trial.value) for trial in sampler._study.trials] == [
+        ("FAIL", None),
+        ("COMPLETE", 0.25),
+        ("FAIL", None),
+    ]
+    assert set(sampler.ask()) == {"adaptation.lr", "adapters.dc.weight"}
+
+
+def test_a_grid_goes_on_after_a_trial_that_came_to_nothing():
+    sampler = make_sampler("grid", Space((LR,)), seed=1)
+    first = sampler.ask()
+    sampler.tell(None)
+    assert (first, sampler.ask()) == ({"adaptation.lr": 0.01}, {"adaptation.lr": 0.1})
 
 
 def test_arms_with_the_same_dimensions_are_drawn_the_same():

@@ -259,7 +259,7 @@ def test_a_sampler_hears_of_the_trials_as_they_end(subject, monkeypatch):
 
     monkeypatch.setattr("harness.stages.search.make_sampler", lambda *_, **__: Sampler())
     subject.run(subject.job(LR), by=faking({(0.01, 0): 0.7, (0.02, 0): None, (0.04, 0): 0.9}))
-    assert heard == [0.7, 0.0, 0.9]
+    assert heard == [0.7, None, 0.9]
 
 
 def test_progress_is_told_in_steps_of_all_trials(subject):

@@ -105,14 +105,35 @@ def frozen_copy(network: PixelClassifier) -> PixelClassifier:
     return twin
 
 
+def placed(network: PixelClassifier, device: torch.device) -> PixelClassifier:
+    """Move a classifier to a device, with its weights laid out as that is fastest at; returns it."""
+    network = network.to(device)
+    # On CPUs convolutions are a tenth to a quarter faster with channels last; what they compute is the same.
+    if device.type == "cpu":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network
+
+
 def state_version(net: nn.Module) -> tuple[int, ...]:
     """Return a checksum of each parameter and buffer, which tells of any change however it was made.
 
     Torch's own version counters miss what is written through ``.data``, and tensors that were put in another's place.
     """
-    sums = [_bits(tensor.detach()).sum() for tensor in (*net.parameters(), *net.buffers())]
-    # One transfer from the device for all of them.
-    return tuple(torch.stack(sums).tolist()) if sums else ()
+    sums = checksums([*net.parameters(), *net.buffers()])
+    return tuple(sums.tolist())
+
+
+def checksums(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum of each tensor's bits, int64 (N,) on the CPU, wherever they are; devices come in order of appearance.
+
+    An integer network keeps its numbers on the CPU while what is around it is on an accelerator.
+    """
+    sums: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        sums.setdefault(tensor.device, []).append(_bits(tensor.detach()).sum())
+    # One transfer from each device for all of its tensors.
+    found = [torch.stack(some).cpu() for some in sums.values()]
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.int64)
 
 
 def _bits(tensor: Tensor) -> Tensor:

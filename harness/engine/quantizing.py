@@ -23,6 +23,9 @@ def quantized(
     """Return the quantized twin of ``network``. Raises ``ContractError`` where what the plugin returns classifies nothing."""
     with isolated_generators(seed):
         made = quantizer.quantize(frozen_copy(network), calibration)
+    remarks = quantizer.remarks
+    if not isinstance(remarks, tuple) or not all(isinstance(remark, str) for remark in remarks):
+        raise ContractError(f'quantizer "{name}" has remarks = {remarks!r}; expected a tuple of sentences')
     if not isinstance(made, nn.Module):
         raise ContractError(f'quantizer "{name}" returned a {type(made).__name__}; return a torch module')
     if any(module.training for module in made.modules()):

@@ -141,6 +141,8 @@ def _measures(row: Row) -> dict[str, Value]:
     flat: dict[str, Value] = {}
     for name, one in row.measures.items():
         flat |= {
+            f"measure_{name}_samples": one.samples,
+            f"measure_{name}_threat": one.threat,
             f"measure_{name}_clean": one.clean.mean,
             f"measure_{name}_robust": one.robust.mean if one.robust else None,
         }
@@ -165,6 +167,7 @@ def _quantized(row: Row) -> dict[str, Value]:
         flat |= {
             f"{precision}_megabytes": found.megabytes,
             f"{precision}_images_per_second": speed.mean if speed else None,
+            f"{precision}_simulated": found.simulated,
         }
     return flat
 

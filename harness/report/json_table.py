@@ -75,6 +75,7 @@ def _measured(one: Measured) -> dict[str, Any]:
     return {
         "samples": one.samples,
         "threat": one.threat,
+        "setting": one.setting.words(),
         "clean": _statistic(one.clean),
         "robust": _statistic(one.robust),
         "figures": {name: _statistic(value) for name, value in one.figures.items()},
@@ -103,13 +104,24 @@ def _robust_claims(row: Row, name: str) -> dict[str, Any] | None:
 
 
 def _before_after(found: BeforeAfter | None) -> dict[str, Any] | None:
-    return None if found is None else {"before": _precision(found.before), "after": _precision(found.after)}
+    if found is None:
+        return None
+    return {
+        "before": _precision(found.before),
+        "after": _precision(found.after),
+        "timed": found.timed.model_dump() if found.timed else None,
+    }
 
 
 def _precision(found: Precision) -> dict[str, Any]:
     accuracies = {name: _statistic(getattr(found, name)) for name in ("source", "train", "valid", "test")}
     speed = _statistic(found.images_per_second)
-    return {"accuracy": accuracies, "megabytes": found.megabytes, "images_per_second": speed}
+    return {
+        "accuracy": accuracies,
+        "megabytes": found.megabytes,
+        "images_per_second": speed,
+        "simulated": found.simulated,
+    }
 
 
 def _counts(counts: CorrectionCounts | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from harness.claims import REFERENCES, summary_sentence
-from harness.measures import measure_names
+from harness.measures import measure_settings
 from harness.report.notation import (
     ABSENT,
     difference,
@@ -19,10 +19,10 @@ from harness.report.notation import (
 from harness.report.tuning import TUNING_CAPTION, TUNING_TITLE, tuning_headings, tuning_lines, tuning_title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.leaderboard import Row, Table
-    from harness.measures import Measured
+    from harness.measures import Measured, MeasureSetting
     from harness.quantization import Precision
 
 MEASURES_TITLE = "What evaluators found on the test images"
@@ -35,7 +35,9 @@ MEASURES_CAPTION = (
 QUANTIZATION_TITLE = "Before and after quantizing"
 QUANTIZATION_CAPTION = (
     "BL: the baseline in full precision; PTSQ: quantized after training; PTSQ-IST: what is adapted, before it is quantized again "
-    "and after. ΔAcc: points over PTSQ. MB: a million bytes, as stored. Images/s: as timed in the run, beside whatever else ran."
+    "and after. ΔAcc: points over PTSQ. MB: a million bytes, as stored. Images/s: both on one device, batch-norm folded, as timed "
+    "in the run, beside whatever else ran. simulated: integers computed in float; they would take so many MB, and the speed is the "
+    "simulation's, not theirs."
 )
 
 
@@ -81,7 +83,15 @@ def quantization_tables(table: Table) -> list[SideTable]:
     """Return the quantized rows in two lines each, the paper's "before" and "after"; nothing for full precision."""
     lines = [line for row in table.rows for line in _before_and_after(row)]
     headings = ("T'", "Train", "Valid", "Test", "ΔAcc", "MB", "Images/s")
-    return [SideTable(table.title, headings, tuple(lines))] if lines else []
+    return [SideTable(table.title, headings, tuple(lines), tuple(_timed_on(table)))] if lines else []
+
+
+def _timed_on(table: Table) -> Iterator[str]:
+    """Say what images/s were timed on, where the rows agree in that."""
+    timed = {row.quantized.timed for row in table.rows if row.quantized}
+    if len(timed) == 1 and (found := timed.pop()):
+        threads = f", {found.threads} thread{'s' if found.threads > 1 else ''}" if found.device == "cpu" else ""
+        yield f"Images/s were timed on: {found.device}{threads}."
 
 
 def _before_and_after(row: Row) -> Iterator[tuple[Row, str, tuple[str, ...]]]:
@@ -99,19 +109,34 @@ def _before_and_after(row: Row) -> Iterator[tuple[Row, str, tuple[str, ...]]]:
 
 def _precision(found: Precision, gain: str) -> tuple[str, ...]:
     accuracies = (found.source, found.train, found.valid, found.test)
-    size = ABSENT if found.megabytes is None else significant(found.megabytes)
-    speed = ABSENT if found.images_per_second is None else significant(found.images_per_second.mean)
+    told = " simulated" if found.simulated else ""
+    size = ABSENT if found.megabytes is None else significant(found.megabytes) + told
+    speed = ABSENT if found.images_per_second is None else significant(found.images_per_second.mean) + told
     return (*map(percent, accuracies), gain, size, speed)
 
 
 def measure_tables(table: Table) -> list[SideTable]:
-    """Return a table for each evaluator, in the order of the spec."""
-    names = measure_names(row.measures for row in table.rows)
-    return [found for name in names for found in (_measure_table(table, name), *_robust_differences(table, name))]
+    """Return a table for each evaluator, in the order of the spec; several where not all rows were measured alike."""
+    settings = measure_settings(row.measures for row in table.rows)
+    tables = []
+    for setting in settings:
+        name = setting.name
+        rows = [row for row in table.rows if name in row.measures and row.measures[name].setting == setting]
+        title = f"{name}{_told_apart(setting, [other for other in settings if other.name == name])}"
+        tables += [_measure_table(rows, name, title), *_robust_differences(rows, name, title)]
+    return tables
 
 
-def _measure_table(table: Table, name: str) -> SideTable:
-    rows = [row for row in table.rows if name in row.measures]
+def _told_apart(setting: MeasureSetting, settings: Sequence[MeasureSetting]) -> str:
+    """Say what tells a setting from others of its name and is said nowhere else in the title."""
+    said = setting.words()
+    names = [name for name in said if name not in {"eps", "norm"}]
+    differing = [name for name in names if any(other.words().get(name, ABSENT) != said[name] for other in settings)]
+    told = [f"{name} {ABSENT if said[name] is None else said[name]}" for name in differing]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _measure_table(rows: Sequence[Row], name: str, title: str) -> SideTable:
     found = [row.measures[name] for row in rows]
     robust = ["robust"] if any(one.robust for one in found) else []
     own = dict.fromkeys(figure for one in found for figure in (*one.shares, *one.figures))
@@ -119,7 +144,7 @@ def _measure_table(table: Table, name: str) -> SideTable:
     lines = tuple((row, row.key.label, tuple(_cell(row.measures[name], key) for key in headings)) for row in rows)
     threat = f", {found[0].threat}" if found[0].threat else ""
     sampling = f"; of so many a share is known to within ±{_sampling_error(found[0].samples):.1f} points (95%)"
-    return SideTable(f"{name}: {found[0].samples} test images{threat}{sampling}", headings, lines)
+    return SideTable(f"{title}: {found[0].samples} test images{threat}{sampling}", headings, lines)
 
 
 def _sampling_error(samples: int) -> float:
@@ -127,9 +152,9 @@ def _sampling_error(samples: int) -> float:
     return 100 * 1.96 * sqrt(0.25 / samples)
 
 
-def _robust_differences(table: Table, name: str) -> list[SideTable]:
-    """Compare the rows with their controls in robust accuracy, by the controls that were run."""
-    judged = [(row, row.robust_claims[name]) for row in table.rows if name in row.robust_claims]
+def _robust_differences(rows: Sequence[Row], name: str, title: str) -> list[SideTable]:
+    """Compare rows that were measured alike with their controls in robust accuracy, by the controls that were run."""
+    judged = [(row, row.robust_claims[name]) for row in rows if name in row.robust_claims]
     wanted = [
         place
         for place, _ in enumerate(reference_columns())
@@ -142,7 +167,10 @@ def _robust_differences(table: Table, name: str) -> list[SideTable]:
         (row, row.key.label, tuple(difference(claims.references[place]) for place in wanted)) for row, claims in judged
     )
     told = tuple(summary_sentence(claim, [claims for _, claims in judged]) for claim in REFERENCES)
-    return [SideTable(f"{name}: paired differences in robust accuracy (points, 95% interval)", headings, lines, told)]
+    threat = rows[0].measures[name].threat
+    within = f", {threat}" if threat else ""
+    heading = f"{title}{within}: paired differences in robust accuracy (points, 95% interval)"
+    return [SideTable(heading, headings, lines, told)]
 
 
 def _cell(measured: Measured, key: str) -> str:

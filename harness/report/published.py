@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from harness.comparability import title
+from harness.published import UNITS
 from harness.report.notation import ABSENT, COLUMN_WORDS, rate, whole_percent
 from harness.report.terminal_grid import add_names, fits, new_grid, plain, say
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
     from harness.printed_settings import ComparedSetting, Status
-    from harness.published import Figure, PublishedRow
-    from harness.published_comparison import ComparedFigure, ComparedRow, Comparison, PublishedComparison
+    from harness.published import Figure, PublishedRow, Unit
+    from harness.published_comparison import ComparedRow, Comparison, PublishedComparison
+    from harness.published_figures import ComparedFigure
 
 FIGURE_WORDS: Mapping[Figure, str] = {
     "rate": "Corr. rate",
@@ -33,10 +35,14 @@ FIGURE_WORDS: Mapping[Figure, str] = {
     "delta": COLUMN_WORDS["delta"],
     "clean": "Clean",
     "autoattack": "AutoAttack",
+    "loss_target": "Loss on T",
+    "loss_source": "Loss on T'",
+    "size": "MB",
 }
+UNIT_WORDS: Mapping[Unit, str] = {"nats": "losses in nats", "MB": "MB of 2**20 bytes"}
 CAPTION = (
-    "Percent. Differences are ours minus theirs, in points and, in brackets, in multiples of the std that they print: a "
-    "rough ruler, since a std of three seeds is itself uncertain by about half."
+    "Differences are ours minus theirs, in points and, in brackets, in multiples of the std that they print: a rough ruler, since "
+    "a std of three seeds is itself uncertain by about half."
 )
 STAND_IN = "Another model or other data stands for theirs: compare the pattern of the rows, not the numbers."
 
@@ -62,7 +68,9 @@ def render_published(compared: PublishedComparison, console: Console) -> None:
     for one in compared.comparisons:
         _render_comparison(one, compared.table.figures, console)
     console.print()
-    say(console, [CAPTION])
+    units = {UNITS[figure] for figure in compared.table.figures if figure in UNITS}
+    said = [words for unit, words in UNIT_WORDS.items() if unit in units]
+    say(console, [f"{'; '.join(['Percent', *said])}. {CAPTION}"])
     _render_settings(compared.comparisons, console)
     say(console, missing_lines(compared), heading="Not compared")
     say(console, [f"- {slip}" for slip in slip_lines(compared)], heading="Inconsistent as printed")
@@ -98,7 +106,7 @@ def slip_lines(compared: PublishedComparison) -> list[str]:
 def _render_comparison(one: Comparison, figures: Sequence[Figure], console: Console) -> None:
     console.print()
     say(console, [f"{one.theirs} | ours: {title(one.subject.records[0].comparable)}"], style="bold")
-    say(console, [] if one.exact else [STAND_IN])
+    say(console, [] if one.exact else [f"{STAND_IN}{f' Ours: {one.part}.' if one.part else ''}"])
     layout = _fitting(one, figures, console)
     if layout is None:
         say(console, [_sigma(line, console) for row in one.rows for line in _row_lines(row)])
@@ -155,14 +163,15 @@ def their_words(row: PublishedRow, cell: ComparedFigure, *, std: bool = True) ->
     if cell.theirs is None:
         return ABSENT
     if cell.figure == "rate":
-        return f"{row.corrected}/{row.wrong_meant or row.wrong} ({whole_percent(cell.theirs.mean / 100)})"
+        meant = f" ({row.wrong_meant} meant)" if row.wrong_meant else ""
+        return f"{row.corrected}/{row.wrong}{meant} ({whole_percent(cell.theirs.mean / 100)})"
     if cell.figure == "source_size":
         return f"{row.source_size:,} ({cell.theirs.mean:.2f})"
-    return _words(cell.theirs.mean, cell.theirs.std if std else None, signed=cell.figure == "delta")
+    return _words(cell.figure, cell.theirs.mean, cell.theirs.std if std else None)
 
 
 def our_words(row: ComparedRow, cell: ComparedFigure, *, std: bool = True) -> str:
-    """Write our number as theirs are."""
+    """Write our number as theirs are; that of an evaluator with the number of its images."""
     if cell.ours is None:
         return ABSENT
     if cell.figure == "rate":
@@ -170,20 +179,26 @@ def our_words(row: ComparedRow, cell: ComparedFigure, *, std: bool = True) -> st
     if cell.figure == "source_size" and row.ours is not None:
         size = fmean(record.counts["source"] for record in row.ours.records.values())
         return f"{size:,.0f} ({cell.ours.mean:.2f})"
-    return _words(cell.ours.mean, cell.ours.std if std else None, signed=cell.figure == "delta")
+    said = _words(cell.figure, cell.ours.mean, cell.ours.std if std else None)
+    return said if cell.samples is None else f"{said} (n = {cell.samples:,})"
 
 
 def difference_words(cell: ComparedFigure) -> str:
-    """Write a difference in points, and in their std where they print one."""
+    """Write a difference in the figure's unit, percentages' in points, and in their std where they print one."""
     if cell.difference is None:
         return ""
     spread = "" if cell.in_their_std is None else f" ({cell.in_their_std:+z.1f}σ)"
-    return f"{cell.difference:+z.2f}{spread}"
+    return f"{cell.difference:+z.{_digits(cell.figure)}f}{spread}"
 
 
-def _words(mean: float, std: float | None, *, signed: bool) -> str:
-    number = f"{mean:+z.2f}" if signed else f"{mean:z.2f}"
-    return number if std is None else f"{number} ± {std:.2f}"
+def _words(figure: Figure, mean: float, std: float | None) -> str:
+    digits = _digits(figure)
+    number = f"{mean:+z.{digits}f}" if figure == "delta" else f"{mean:z.{digits}f}"
+    return number if std is None else f"{number} ± {std:.{digits}f}"
+
+
+def _digits(figure: Figure) -> int:
+    return 3 if UNITS.get(figure) == "nats" else 2
 
 
 def _row_lines(row: ComparedRow) -> list[str]:
@@ -232,7 +247,8 @@ def _render_settings(comparisons: Sequence[Comparison], console: Console) -> Non
 
 
 def _subject_lines(comparisons: Sequence[Comparison]) -> list[tuple[str, str, str]]:
-    return [("model, data", one.theirs, one.subject.label) for one in comparisons if not one.exact]
+    found = [(one, f"{one.subject.label}{f', {one.part}' if one.part else ''}") for one in comparisons]
+    return [("model, data", one.theirs, ours) for one, ours in found if not one.exact]
 
 
 def _by_status(comparisons: Sequence[Comparison], status: Status) -> list[tuple[ComparedSetting, str]]:

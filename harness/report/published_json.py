@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.published import UNITS
+
 if TYPE_CHECKING:
-    from harness.published_comparison import ComparedFigure, ComparedRow, Comparison, PublishedComparison
+    from harness.published_comparison import ComparedRow, Comparison, PublishedComparison
+    from harness.published_figures import ComparedFigure
 
 JSON_VERSION = 1
 
 
 def published_as_json(compared: PublishedComparison) -> dict[str, Any]:
-    """Return every comparison with its settings; accuracies in percent, differences in points and in their std."""
+    """Return every comparison with its settings.
+
+    Figures are in their ``unit``, percentages' differences in points; every difference also in their std where they print one.
+    """
     table = compared.table
     return {
         "version": JSON_VERSION,
@@ -34,6 +40,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "theirs": {"model": one.model, "dataset": one.dataset},
         "ours": {"model": one.subject.name, "dataset": one.subject.dataset},
         "exact": one.exact,
+        "part": one.part or None,
         "rows": [_row(row) for row in one.rows],
         "beside": [key.label for key in one.beside],
         "settings": [asdict(setting) for setting in one.settings],
@@ -51,6 +58,7 @@ def _row(row: ComparedRow) -> dict[str, Any]:
         "figures": {cell.figure: _figure(cell) for cell in row.figures if cell.theirs or cell.ours},
         "corrected": published.corrected,
         "wrong": published.wrong,
+        "wrong_meant": published.wrong_meant,
         "source_size": published.source_size,
     }
 
@@ -58,6 +66,8 @@ def _row(row: ComparedRow) -> dict[str, Any]:
 def _figure(cell: ComparedFigure) -> dict[str, Any]:
     theirs, ours = cell.theirs, cell.ours
     return {
+        "unit": UNITS.get(cell.figure, "percent"),
+        "samples": cell.samples,
         "theirs": theirs and {"mean": theirs.mean, "std": theirs.std},
         "ours": ours
         and {

@@ -11,20 +11,28 @@ import torch
 from harness.data import Data, load_data
 from harness.engine.domains import DomainView
 from harness.engine.images import ImageSet
+from harness.engine.networks import placed
 from harness.engine.quantizing import quantized
 from harness.engine.randomness import derive_seed, generator
 from harness.errors import StoreError
 from harness.models import build_network
+from harness.store import content_key
+from harness.weights import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
+    from harness.contract import Options
     from harness.engine.networks import PixelClassifier
     from harness.manager import Manager
+    from harness.measuring import Quantizer
     from harness.stages.jobs import Subject
     from harness.store import Artifact, Partial, Store
+
+
+TWINS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,21 @@ class Workshop:
     device: torch.device
     checkpoint_seconds: float = 20.0
     _data: dict[str, Data] = field(default_factory=dict)
+    _twins: dict[str, PixelClassifier] = field(default_factory=dict)
 
     def data(self, fingerprint: str) -> Data:
         """Return a data set, mapped once."""
         if fingerprint not in self._data:
             self._data[fingerprint] = load_data(fingerprint, self.store)
         return self._data[fingerprint]
+
+    def twin(self, key: str, make: Callable[[], PixelClassifier]) -> PixelClassifier:
+        """Return a quantized network, made once: the baseline's is asked for by every stage of its rows."""
+        if key not in self._twins:
+            while len(self._twins) >= TWINS_KEPT:
+                del self._twins[next(iter(self._twins))]
+            self._twins[key] = make()
+        return self._twins[key]
 
 
 @dataclass
@@ -98,29 +115,35 @@ class Context:
                     f'model "{model.name}": the stored weights do not fit what it builds now; has its code changed '
                     f"without its version? Remove the store to start anew ({str(error).splitlines()[0]})"
                 ) from error
-        network = network.to(self.workshop.device)
-        # On CPUs convolutions are a tenth to a quarter faster with channels last; what they compute is the same.
-        if network.device.type == "cpu":
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        return network
+        return placed(network, self.workshop.device)
 
     def judge(self, network: PixelClassifier) -> PixelClassifier:
         """Return who decides what is labelled right: the network itself, or its quantized twin where one is the subject."""
+        quantizer, asked = self.quantizer(), self.subject.quantizer
+        if quantizer is None or asked is None:
+            return network
+        shown = [self.subject.data, self.subject.validation, self.subject.seed, str(self.subject.shape)]
+        made_of = [repr(network), weights_digest(network.state_dict()), asked.quantizer.identity()]
+        key = content_key(made_of, shown)
+        return self.workshop.twin(key, lambda: self.quantized(network, quantizer))
+
+    def quantizer(self) -> Quantizer[Options] | None:
+        """Return the subject's quantizer, made anew; None for a full-precision subject."""
         asked = self.subject.quantizer
         if asked is None:
-            return network
-        plugin = asked.quantizer.plugin
-        kind: Any = self.workshop.manager.load(plugin)
-        seed = derive_seed("quantize", plugin.name, self.subject.seed)
-        return quantized(kind(asked.quantizer.options), network, DomainView(self.train), name=plugin.name, seed=seed)
+            return None
+        kind: Any = self.workshop.manager.load(asked.quantizer.plugin)
+        made: Quantizer[Options] = kind(asked.quantizer.options)
+        return made
 
-    def num_bytes(self, judge: PixelClassifier) -> int | None:
-        """Return what the quantized twin's weights take when they are stored, where its quantizer knows it."""
-        assert self.subject.quantizer is not None  # noqa: S101 (asked of quantized subjects alone)
-        asked = self.subject.quantizer.quantizer
-        kind: Any = self.workshop.manager.load(asked.plugin)
-        size: int | None = kind(asked.options).num_bytes(judge.net)
-        return size
+    def quantized(self, network: PixelClassifier, quantizer: Quantizer[Options]) -> PixelClassifier:
+        """Return a network's twin, calibrated on T in an order drawn by the seed: stored images may be sorted by class."""
+        assert self.subject.quantizer is not None  # noqa: S101 (there is a quantizer)
+        name = self.subject.quantizer.quantizer.plugin.name
+        seed = derive_seed("quantize", name, self.subject.seed)
+        order = torch.randperm(len(self.train), generator=generator("calibration", seed))
+        calibration = DomainView(self.train.subset(self.train.rows[order]))
+        return quantized(quantizer, network, calibration, name=name, seed=seed)
 
     def _images(self, images: Tensor, labels: Tensor, rows: Tensor) -> ImageSet:
         return ImageSet(images, labels, rows, self.subject.shape.image_size, self.workshop.device)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.engine.folding import attack_ready
+from harness.engine.networks import placed
 from harness.engine.prediction import Predictions, predict
 from harness.engine.throughput import images_per_second, state_bytes
 from harness.records import SPEEDS
@@ -29,7 +31,8 @@ TIMED_IMAGES = 256
 def run(job: EvaluateJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:
     """Return the accuracies, the losses and the test predictions of an adapted classifier (or of the baseline)."""
     full_precision = context.network(state_of(inputs["weights"]))
-    network = context.judge(full_precision)
+    quantizer = context.quantizer()
+    network = full_precision if quantizer is None else context.quantized(full_precision, quantizer)
     source = source_images(job.source, job.keep, inputs, context)
     has_source = job.source != "target"
     found = _found(network, source, context)
@@ -40,15 +43,19 @@ def run(job: EvaluateJob, inputs: Mapping[str, Artifact], context: Context) -> A
         "source_size": len(found.source.labels),
         "test": {"labels": found.test.labels.tolist(), "predictions": found.test.predicted.tolist()},
     }
-    if network is full_precision:
+    if quantizer is None:
         return Artifact(meta=meta)
     before = _found(full_precision, source, context)
+    device = torch.device(quantizer.computes_on or context.workshop.device)
+    meta["remarks"] = list(quantizer.remarks)
     meta["quantized"] = {
         "before": before.accuracies(has_source=has_source),
-        "num_bytes": context.num_bytes(network),
+        "num_bytes": quantizer.num_bytes(network.net),
         "full_precision_bytes": state_bytes(full_precision.net),
+        "simulated": quantizer.simulated,
+        "timed": {"device": device.type, "threads": torch.get_num_threads()},
     }
-    return Artifact(meta=meta, times=_speeds(full_precision, network, context))
+    return Artifact(meta=meta, times=_speeds(full_precision, network, context.test(), device))
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,13 @@ def _found(network: PixelClassifier, source: ImageSet, context: Context) -> _Fou
     )
 
 
-def _speeds(full_precision: PixelClassifier, quantized: PixelClassifier, context: Context) -> dict[str, float]:
-    """Time both networks on the same test images."""
-    test = context.test()
+def _speeds(
+    full_precision: PixelClassifier, quantized: PixelClassifier, test: ImageSet, device: torch.device
+) -> dict[str, float]:
+    """Time both networks on one device and the same test images, the full-precision one folded, as it would be deployed."""
     images, _ = test.gather(test.rows[:TIMED_IMAGES])
-    return dict(
-        zip(SPEEDS, (images_per_second(network, images) for network in (full_precision, quantized)), strict=True)
-    )
+    networks = (placed(attack_ready(full_precision), device), quantized.to(device))
+    return {name: images_per_second(network, images.to(device)) for name, network in zip(SPEEDS, networks, strict=True)}
 
 
 def _on_source(network: PixelClassifier, source: ImageSet, train: Predictions, context: Context) -> Predictions:

@@ -48,6 +48,7 @@ def run(job: MeasureJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
     found, threat = evaluator.conclude(tally), evaluator.threat
     held = None if found.held is None else found.held.tolist()
     meta = {
+        "batch_size": job.evaluator.batch_size,
         "samples": len(rows),
         "rows": rows.tolist() if len(rows) < len(test) else None,
         "clean": sum(tally.clean) / len(rows),

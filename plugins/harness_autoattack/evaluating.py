@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pyautoattack import AutoAttack
 
+from harness.api import per_sample
 from harness_autoattack.containing import contained
 from harness_autoattack.driving import within
-from harness_autoattack.rescaling import attack_rescaled
+from harness_autoattack.rescaling import UNDIVIDED, attack_rescaled
 from harness_autoattack.views import View
 from harness_autoattack.vocabulary import NORM_NAMES
 
@@ -65,13 +66,15 @@ class Found:
     """What came of an attack on a batch: images (N, C, H, W), flags, and how often what happened.
 
     ``differing``: samples whose verdict by the library is not what the classifier then says of their images.
-    ``zero_gradients``: starts, of one sample each, that found none.
+    ``zero_gradients``: starts, of one sample each, that found none. ``undivided_alone``: samples that fall on undivided logits and
+    not, from the same starts, on divided ones.
     """
 
     perturbed: Tensor
     flags: tuple[str, ...] = ()
     differing: int = 0
     zero_gradients: int = 0
+    undivided_alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,18 +99,43 @@ class Evaluating:
             differing = int(((predicted == labels) != (view(settled).argmax(1) == labels)).sum())
         return Found(view.to_pixels(settled), (*flags, *listener.flags()), differing, listener.zero_gradients)
 
+    def again(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Found:
+        """Attack with apgd-ce once more, from the starts that ``rescaled`` takes for the same images (N, C, H, W)."""
+        _, perturbed = self._run(UNDIVIDED, classifier, images, labels)
+        return Found(perturbed)
+
     def rescaled(self, temperature: Temperature, classifier: Classifier, images: Tensor, labels: Tensor) -> Found:
-        """Attack with apgd-ce on logits divided by a temperature, from whatever images (N, C, H, W) are labelled true (N,)."""
+        """Attack with apgd-ce on logits divided by a temperature; return perturbed what does not fall undivided, too.
+
+        Takes images (N, C, H, W), of which those are attacked that are labelled true (N,).
+        """
+        fell, perturbed = self._run(temperature, classifier, images, labels)
+        if not fell.any():
+            return Found(perturbed)
+        # All images again, whatever fell: the starts are the same for the same batch alone, and what falls in either run and not
+        # in the other is what a sign test compares.
+        undivided, _ = self._run(UNDIVIDED, classifier, images, labels)
+        return Found(
+            torch.where(per_sample(fell & ~undivided, images), perturbed, images),
+            undivided_alone=int((undivided & ~fell).sum()),
+        )
+
+    def _run(
+        self, temperature: Temperature, classifier: Classifier, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return which samples fall (N,), and all images (N, C, H, W), those that do not fall unperturbed."""
         view = View(classifier, images)
         unit = view.to_unit(images)
-        perturbed = unit.clone()
+        perturbed, fell = unit.clone(), torch.zeros_like(labels, dtype=torch.bool)
         with contained():
             apgd = self._library(view, Listener()).apgd
             with torch.no_grad():
                 true = (view(unit).argmax(1) == labels).nonzero().flatten()
             if len(true):
-                perturbed[true] = attack_rescaled(apgd, classifier[true], images[true], labels[true], temperature)
-        return Found(view.to_pixels(self._settled(perturbed, unit, view)))
+                fell[true], perturbed[true] = attack_rescaled(
+                    apgd, classifier[true], images[true], labels[true], temperature
+                )
+        return fell, view.to_pixels(self._settled(perturbed, unit, view))
 
     def _library(self, view: View, listener: Listener) -> Any:
         library = AutoAttack(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from math import comb
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 AttackName = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
 Temperature = Annotated[FractionalFloat, Field(gt=0)] | Literal["margin"]
+Check = Temperature | Literal["apgd-ce again"]
 
 VERSIONS: dict[str, tuple[AttackName, ...]] = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -39,6 +41,12 @@ VERSIONS: dict[str, tuple[AttackName, ...]] = {
 
 SCALED: AttackName = "apgd-ce"
 """The attack whose verdicts depend on the scale of the logits."""
+
+AGAIN: Final = "apgd-ce again"
+"""The check that attacks once more without dividing: what falls to it shows what another run breaks, whatever the scale."""
+
+CHANCE = 0.05
+"""Of how many honest classifiers a sign test may accuse one of scaling."""
 
 SQUARE_GAIN = 0.002
 """The share of samples beyond which the library warns that square broke more than gradients did."""
@@ -64,9 +72,9 @@ class AutoAttackOptions(Options):
     )
     temperatures: tuple[Temperature, ...] | None = Field(
         default=None,
-        description="Numbers that logits are divided by, or margin: each image's by how far its label's logit is above the others. "
-        "What holds is attacked once more by apgd-ce at each; the scale changes no other attack's verdicts. Unless given, margin "
-        "where apgd-ce runs, but for version rand.",
+        description="Numbers other than 1 that logits are divided by, or margin: each image's by how far its label's logit is "
+        "above the others. What holds is attacked once more by apgd-ce, undivided and from the same starts divided; the scale "
+        "changes no other attack's verdicts. Unless given, margin where apgd-ce runs, but for version rand.",
     )
 
     @field_validator("attacks", "temperatures")
@@ -85,6 +93,10 @@ class AutoAttackOptions(Options):
             raise ValueError(
                 f"have no influence on {' and '.join(attacks)}; add {SCALED} to attacks, or leave them out"
             )
+        if given and 1 in given:
+            raise ValueError(
+                "1 divides nothing, and what falls undivided is always found beside the others; leave it out"
+            )
         return given
 
     def attack_names(self) -> tuple[AttackName, ...]:
@@ -101,9 +113,10 @@ class AutoAttackOptions(Options):
 class AutoAttackEvaluator(Evaluator[AutoAttackOptions]):
     """Attack what the classifier labels right with one attack after the other until one of them succeeds.
 
-    Then attack what holds with apgd-ce on divided logits: dividing changes no label, so an image that falls shows that the scale
-    of the logits, and no robustness, had held it. The verdicts stay AutoAttack's; what falls is told apart. The library's warnings
-    are flags.
+    Then attack what holds with apgd-ce once more, undivided and, from the same starts, on divided logits. Dividing changes no
+    label: where more images fall by it than by not dividing, the scale of the logits, and no robustness, had held them. What
+    falls undivided shows how far the verdicts depend on chance. The verdicts stay AutoAttack's; what falls is told apart. The
+    library's warnings are flags.
     """
 
     library = BRIDGE.library
@@ -116,9 +129,9 @@ class AutoAttackEvaluator(Evaluator[AutoAttackOptions]):
         return norm, DEFAULT_EPS[norm] if eps is None else eps
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the attacks, and a check for each temperature."""
+        """Return the attacks; where there are temperatures, a check without them and one for each."""
         attacks = [Part(attack) for attack in self.options.attack_names()]
-        return (*attacks, *(Part(_called(temperature), check=True) for temperature in self.options.checks()))
+        return (*attacks, *(Part(_called(check), check=True) for check in self._checks()))
 
     def evaluate(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Evaluation:
         """Run one attack, or one check, on images (N, C, H, W) in ``classifier.bounds`` with true labels (N,).
@@ -136,6 +149,8 @@ class AutoAttackEvaluator(Evaluator[AutoAttackOptions]):
             return Evaluation(flags=(f"{asked} was left out, since it {left_out[asked]}",))
         found = self._attacked(evaluating, asked, classifier, images, labels)
         counts = {"differing": found.differing, "zero gradients": found.zero_gradients}
+        if found.undivided_alone:
+            counts[_undivided_alone(asked)] = found.undivided_alone
         return Evaluation(perturbed=found.perturbed, flags=found.flags, counts=counts)
 
     def left_out(self, classes: int, size: tuple[int, ...]) -> dict[str, str]:
@@ -161,21 +176,28 @@ class AutoAttackEvaluator(Evaluator[AutoAttackOptions]):
             said.append(
                 f"{zeros} starts of gradient attacks, of one image each, found zero gradients: gradients may be masked"
             )
-        return (*said, *self._square(findings), *self._scale(findings))
+        return (*said, *self._square(findings), *self._again(findings), *self._scale(findings))
 
-    def _asked(self) -> AttackName | Temperature:
-        """Return which attack, or which check's temperature, the harness asks for."""
-        names: tuple[AttackName | Temperature, ...] = (*self.options.attack_names(), *self.options.checks())
+    def _checks(self) -> tuple[Check, ...]:
+        """Return the checks: undivided first, then the temperatures."""
+        temperatures = self.options.checks()
+        return (AGAIN, *temperatures) if temperatures else ()
+
+    def _asked(self) -> AttackName | Check:
+        """Return which attack, or which check, the harness asks for."""
+        names: tuple[AttackName | Check, ...] = (*self.options.attack_names(), *self._checks())
         return dict(zip(self.parts(), names, strict=True))[self.part or self.parts()[0]]
 
     def _attacked(
         self,
         evaluating: Evaluating,
-        asked: AttackName | Temperature,
+        asked: AttackName | Check,
         classifier: Classifier,
         images: Tensor,
         labels: Tensor,
     ) -> Found:
+        if asked == AGAIN:
+            return evaluating.again(classifier, images, labels)
         if asked == "margin" or not isinstance(asked, str):
             return evaluating.rescaled(asked, classifier, images, labels)
         return evaluating(asked, classifier, images, labels)
@@ -193,22 +215,49 @@ class AutoAttackEvaluator(Evaluator[AutoAttackOptions]):
             f"square, without gradients, broke {before - after} of the {before} labels left: gradients may be masked"
         ]
 
+    def _again(self, findings: Findings) -> list[str]:
+        """Tell where another run breaks what AutoAttack had not."""
+        fallen = self._fallen(AGAIN, findings)
+        said = (
+            f"{fallen} of {findings.samples} verdicts change when {SCALED} runs once more, from other starts: "
+            "the robust accuracy is an upper bound, and gradients may be masked"
+        )
+        return [said] if fallen else []
+
     def _scale(self, findings: Findings) -> list[str]:
-        """Tell at which temperatures verdicts change."""
-        held = findings.held.get(self.options.attack_names()[-1], 0)
-        changes = {
-            temperature: held - findings.held.get(_called(temperature), held) for temperature in self.options.checks()
-        }
+        """Tell at which temperatures images fall that do not fall undivided."""
+        temperatures = {temperature: self._fallen(temperature, findings) for temperature in self.options.checks()}
         return [
-            f"{changed} of {findings.samples} verdicts change when logits are divided by {_divisor(temperature)}: "
-            "part of the robustness is scaling"
-            for temperature, changed in changes.items()
-            if changed
+            _of_scale(temperature, divided, findings.counts.get(_undivided_alone(temperature), 0), findings.samples)
+            for temperature, divided in temperatures.items()
+            if divided
         ]
 
+    def _fallen(self, check: Check, findings: Findings) -> int:
+        """Return how many of the labels that hold in the end a check breaks."""
+        held = findings.held.get(self.options.attack_names()[-1], 0)
+        return held - findings.held.get(_called(check), held)
 
-def _called(temperature: Temperature) -> str:
-    return f"logits / {temperature if isinstance(temperature, str) else f'{temperature:.12g}'}"
+
+def _of_scale(temperature: Temperature, divided: int, undivided: int, samples: int) -> str:
+    """Tell how many fall when divided alone, how many undivided alone, and what a sign test makes of it."""
+    runs = divided + undivided
+    by_chance = sum(comb(runs, more) for more in range(divided, runs + 1)) / 2**runs
+    ending = "part of the robustness is scaling" if by_chance <= CHANCE else "too few to tell scaling from chance"
+    return (
+        f"{divided} of {samples} verdicts change when logits are divided by {_divisor(temperature)} and not when the same starts "
+        f"are attacked undivided, {undivided} the other way around: {ending}"
+    )
+
+
+def _undivided_alone(check: AttackName | Check) -> str:
+    return f"undivided alone, {check}"
+
+
+def _called(check: Check) -> str:
+    if check == AGAIN:
+        return AGAIN
+    return f"logits / {check if isinstance(check, str) else f'{check:.12g}'}"
 
 
 def _divisor(temperature: Temperature) -> str:

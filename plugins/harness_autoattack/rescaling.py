@@ -3,6 +3,9 @@
 The cross-entropy's gradients vanish where one logit is far above the others, and dividing the logits brings them back; it
 changes no label. The losses and steps of AutoAttack's other attacks are quotients or comparisons of logits, on which the
 scale has no influence but rounding (Croce and Hein, 2020, arXiv:2003.01690, section 4).
+
+Every run of APGD from other starts breaks a few images more where gradients are of little use, whatever the scale. So what falls
+on divided logits says something of the scale only beside a run on undivided ones from the same starts.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from harness.api import Classifier
 
 Temperature = float | Literal["margin"]
+
+UNDIVIDED = 1.0
+"""The temperature at which the logits are what they are."""
 
 SMALLEST_MARGIN = 1e-6
 """Below this fraction of a sample's largest logit its margin is rounding, and no temperature."""
@@ -52,11 +58,11 @@ def temperatures_of(logits: Tensor, labels: Tensor, temperature: Temperature) ->
 
 def attack_rescaled(
     attack: Any, classifier: Classifier, images: Tensor, labels: Tensor, temperature: Temperature
-) -> Tensor:
-    """Run the library's APGD, with its starts and steps, on divided logits.
+) -> tuple[Tensor, Tensor]:
+    """Run the library's APGD, with its steps, on divided logits; of the same images it starts at the same points at any.
 
-    Takes images (n, C, H, W) in the classifier's bounds with the labels (n,) that it gives them. Returns images in [0, 1], those
-    that do not fall unperturbed.
+    Takes images (n, C, H, W) in the classifier's bounds with the labels (n,) that it gives them. Returns which of them fall (n,),
+    and the images in [0, 1], those that do not fall unperturbed.
     """
     view = View(classifier, images)
     unit = view.to_unit(images)
@@ -64,18 +70,19 @@ def attack_rescaled(
         temperatures = temperatures_of(view(unit), labels, temperature)
     attack.loss = "ce"
     attack.init_hyperparam(unit)
-    torch.manual_seed(attack.seed)
-    perturbed, left = unit.clone(), torch.arange(len(unit), device=unit.device)
-    # The library's own loop asks the classifier about a part of the batch and does not say which, whose temperatures are then
-    # unknown; so its starts are made here.
-    for _ in range(attack.n_restarts):
-        attack.model = Rescaled(classifier[left], images, temperatures[left])
-        holds, found = _started(attack, unit[left], labels[left])
-        perturbed[left[~holds]] = found[~holds]
-        left = left[holds]
-        if len(left) == 0:
+    attack.model = Rescaled(classifier, images, temperatures)
+    perturbed, fell = unit.clone(), torch.zeros_like(labels, dtype=torch.bool)
+    # The library's own loop starts anew with what is left alone: which points it draws would depend on what the temperature had
+    # broken, and whose temperatures to take it does not say. So the starts are made here, each with all images.
+    for restart in range(attack.n_restarts):
+        torch.manual_seed(attack.seed + restart)
+        holds, found = _started(attack, unit, labels)
+        new = ~holds & ~fell
+        perturbed[new] = found[new]
+        fell |= new
+        if fell.all():
             break
-    return perturbed
+    return fell, perturbed
 
 
 def _started(attack: Any, unit: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

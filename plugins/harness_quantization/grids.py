@@ -23,14 +23,11 @@ if TYPE_CHECKING:
     from harness_quantization.options import StaticInt8Options
 
 Weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
-LARGEST_ACTIVATION = 255
 new_weight_observer: Callable[[], UniformQuantizationObserverBase] = per_channel_weight_observer_range_neg_127_to_127
 """Make what tells the grid of a layer's weights: int8 without -128, so that it is symmetric, per output channel."""
 
 
-def activation_observer(
-    options: StaticInt8Options, *, largest: int = LARGEST_ACTIVATION
-) -> Callable[[], UniformQuantizationObserverBase]:
+def activation_observer(options: StaticInt8Options, *, largest: int) -> Callable[[], UniformQuantizationObserverBase]:
     """Return what makes watchers of activations, each of which tells a grid of the integers from 0 to ``largest``."""
     kind = HistogramObserver if options.ranges == "histogram" else MinMaxObserver
     made: Callable[[], UniformQuantizationObserverBase] = kind.with_args(

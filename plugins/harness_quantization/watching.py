@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from harness.api import fold_batch_norm
-from harness_quantization.grids import LARGEST_ACTIVATION, Weighted, activation_observer, new_weight_observer
+from harness_quantization.grids import Weighted, activation_observer, new_weight_observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,20 +50,18 @@ _CALIBRATION_BATCH = 128
 
 
 class UnquantizableError(Exception):
-    """A network with layers that would stay in float."""
+    """A network without a graph of integer arithmetic: it cannot be traced, or has layers that would stay in float."""
 
 
-def watched(
-    network: nn.Module, example: Tensor, options: StaticInt8Options, *, largest: int = LARGEST_ACTIVATION
-) -> fx.GraphModule:
+def watched(network: nn.Module, example: Tensor, options: StaticInt8Options, *, largest: int) -> fx.GraphModule:
     """Return a graph of the network, batch-norm folded, with observers; ``example`` are images (N, C, H, W).
 
-    Raises ``UnquantizableError``, or whatever the network's code raises where it cannot be traced.
+    ``largest`` is the largest integer of an activation's grid. Raises ``UnquantizableError``.
     """
     plain_weights(network)
     qconfigs = _qconfigs(options, largest)
     with quiet():
-        graph = prepare_fx(fold_batch_norm(network), qconfigs, (example,))
+        graph = prepare_fx(fold_batch_norm(_traced(network)), qconfigs, (example,))
     for node in graph.graph.nodes:
         node.type = None  # annotations, which are strings here, would keep the graph from being pickled
     _unwatch_logits(graph)
@@ -111,6 +109,13 @@ def quiet() -> Iterator[None]:
         for message, category in _DEPRECATED:
             warnings.filterwarnings("ignore", message=message, category=category)
         yield
+
+
+def _traced(network: nn.Module) -> fx.GraphModule:
+    try:
+        return fx.symbolic_trace(network)
+    except Exception as error:  # tracing runs the network's own code, which may raise anything
+        raise UnquantizableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
 
 
 def _qconfigs(options: StaticInt8Options, largest: int) -> QConfigMapping:

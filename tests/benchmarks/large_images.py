@@ -20,15 +20,16 @@ import torch
 from first_party import own_manager
 from pydantic import Field
 from torch import nn
-from toys import Surroundings, adaptation_training, no_progress
+from torch.nn.functional import cross_entropy
+from toys import Surroundings, adaptation_training, baseline_training, no_progress
 
-from harness.api import Architecture, DatasetProvider, ImageData, NoOptions, Options, hookimpl
+from harness.api import Architecture, DatasetProvider, Evaluation, Evaluator, ImageData, NoOptions, Options, hookimpl
 from harness.catalogue import Normalization
 from harness.data import describe_data, load_data
 from harness.models import Input
-from harness.resolved import ResolvedDataset, ResolvedModel
+from harness.resolved import ResolvedDataset, ResolvedEvaluator, ResolvedModel
 from harness.stages.execute import execute
-from harness.stages.jobs import AdaptJob, BaselineJob, CorrectJob, EvaluateJob, ShamJob, SplitJob, Subject
+from harness.stages.jobs import AdaptJob, BaselineJob, CorrectJob, EvaluateJob, MeasureJob, ShamJob, SplitJob, Subject
 from harness.stages.stage import Stage
 from harness.store import Store
 
@@ -37,6 +38,8 @@ SIDE = 224
 TEST_IMAGES = 500
 WRONG_SHARE = 0.1
 ATTACKED_AT_ONCE = 32
+TRAINED_AT_ONCE = 128
+EPS = 8 / 255
 
 
 class TintedOptions(Options):
@@ -79,6 +82,19 @@ class MeanColor(Architecture[NoOptions]):
         return net
 
 
+class OneStep(Evaluator[NoOptions]):
+    """A step along the gradient's sign (Goodfellow et al., 2015, arXiv:1412.6572)."""
+
+    def threat(self):
+        return "linf", EPS
+
+    def evaluate(self, classifier, images, labels):
+        leaf = images.requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(cross_entropy(classifier(leaf), labels, reduction="sum"), leaf)
+        return Evaluation(perturbed=(images.detach() + EPS * gradient.sign()).clamp(0, 1))
+
+
 class Plugins:
     """What is not installed."""
 
@@ -91,6 +107,11 @@ class Plugins:
     @hookimpl
     def harness_classifiers():
         return {"mean-color": f"{__name__}:MeanColor"}
+
+    @staticmethod
+    @hookimpl
+    def harness_evaluators():
+        return {"one-step": f"{__name__}:OneStep"}
 
 
 class Peaks:
@@ -164,7 +185,7 @@ def surroundings(images, side, store, manager):
 
 
 def run_stages(at, peaks):
-    """Run every stage of a corrector, its control and an adaptation."""
+    """Run every stage of a corrector, its control, an adaptation and an evaluator."""
     subject, made = at.subject, {}
 
     def stage(job, **inputs):
@@ -173,7 +194,8 @@ def run_stages(at, peaks):
             execute(one, at.workshop, no_progress)
         return one
 
-    baseline = stage(BaselineJob(subject, None))
+    # One epoch that moves the weights little: the labels that are wrong are to stay wrong.
+    baseline = stage(BaselineJob(subject, baseline_training(epochs=1, batch_size=TRAINED_AT_ONCE, lr=1e-5)))
     split = stage(SplitJob(subject), baseline=baseline)
     bim = at.corrector("bim", steps=5, alpha=1 / 255, eps=8 / 255)
     correct = stage(CorrectJob(subject, bim, ATTACKED_AT_ONCE), baseline=baseline, split=split)
@@ -182,8 +204,10 @@ def run_stages(at, peaks):
     adapt = AdaptJob(subject, at.adapter("deep-coral"), "corrected", "corrected", training)
     weights = stage(adapt, baseline=baseline, split=split, perturbed=correct)
     stage(EvaluateJob(subject, "corrected", "corrected"), weights=weights, split=split, perturbed=correct)
-    meta = at.store.load_meta("correct", correct.key).meta
-    return {name: meta[name] for name in ("wrong", "corrected")}
+    one_step = ResolvedEvaluator("one-step", at.plugin("evaluator", "one-step"), None, ATTACKED_AT_ONCE)
+    measure = stage(MeasureJob(subject, one_step), weights=weights)
+    found = at.store.load_meta("correct", correct.key).meta | at.store.load_meta("measure", measure.key).meta
+    return {name: found[name] for name in ("wrong", "corrected", "clean", "robust")}
 
 
 if __name__ == "__main__":

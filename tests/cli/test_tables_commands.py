@@ -108,6 +108,14 @@ def test_a_run_is_compared_with_a_published_table(call, results):
     assert "Inconsistent as printed" in text.out
 
 
+def test_folders_that_share_rows_are_compared_with_a_published_table_as_one(call, results, tmp_path):
+    shutil.copytree(results, tmp_path / "again")
+    asked = ("--published", "adcorda-table1", "--as", "net=ResNet-34", "--json")
+    alone, both = call("compare", results, *asked), call("compare", results, tmp_path / "again", *asked)
+    assert both.code == 0, both.err
+    assert json.loads(both.out) == json.loads(alone.out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
