@@ -91,17 +91,21 @@ class Claims:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What rows are compared by: for each test image of a record whether its label is right."""
+    """What rows are compared by: a record's share of right labels, and for each test image whether its label is right."""
 
+    share: Callable[[CellRecord], float]
     right: Callable[[CellRecord], Sequence[bool]]
 
     def points(self, records: Mapping[int, CellRecord]) -> dict[int, float]:
-        """Return the share that is right, in points, by seed."""
-        found = {seed: self.right(record) for seed, record in records.items()}
-        return {seed: 100 * sum(right) / len(right) for seed, right in found.items()}
+        """Return the share in points, by seed."""
+        return {seed: 100 * self.share(record) for seed, record in records.items()}
 
 
-def _clean(record: CellRecord) -> list[bool]:
+def _accuracy(record: CellRecord) -> float:
+    return record.accuracy.test
+
+
+def _right(record: CellRecord) -> list[bool]:
     return [label == said for label, said in zip(record.test.labels, record.test.predictions, strict=True)]
 
 
@@ -109,7 +113,16 @@ def _held(name: str, record: CellRecord) -> list[bool]:
     return next(one.held or [] for one in record.measures if one.name == name)
 
 
-CLEAN = Outcome(_clean)
+def _held_share(name: str, record: CellRecord) -> float:
+    held = _held(name, record)
+    return sum(held) / len(held)
+
+
+CLEAN = Outcome(_accuracy, _right)
+
+
+def _robust(name: str) -> Outcome:
+    return Outcome(partial(_held_share, name), partial(_held, name))
 
 
 def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome = CLEAN) -> dict[RowKey, Claims]:
@@ -132,7 +145,7 @@ def robust_claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> dict[
                 alike.setdefault(setting, {}).setdefault(key, {})[seed] = record
     judged: dict[str, dict[RowKey, Claims]] = {}
     for setting, rows in alike.items():
-        judged.setdefault(setting.name, {}).update(claims_of(rows, Outcome(partial(_held, setting.name))))
+        judged.setdefault(setting.name, {}).update(claims_of(rows, _robust(setting.name)))
     return judged
 
 
