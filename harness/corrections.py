@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.averages import over_seeds, where_any_has
+from harness.averages import if_all_have, over_seeds, where_any_has
 from harness.rows import RowKey
 from harness.searches import corrector_name
 
@@ -44,7 +44,8 @@ class Work:
 
     ``median_norm`` averages, over the seeds that have corrections, the median norm of these. ``survived`` are shares in [0, 1]
     of the corrected: still labelled true after rounding to uint8, to float16 and after a horizontal flip; empty where nothing
-    was corrected. Passes and seconds are per attacked image, None where there was none or it was not timed.
+    was corrected. Passes and seconds are per attacked image, None where there was none or it was not timed. ``loss_target`` and
+    ``loss_source`` are the baseline's mean losses on ``T`` and on the ``T'`` that the corrector made.
     """
 
     corrector: str
@@ -58,6 +59,8 @@ class Work:
     forward: float | None
     backward: float | None
     seconds: float | None
+    loss_target: Statistic | None = None
+    loss_source: Statistic | None = None
 
 
 def counts_of(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
@@ -87,6 +90,8 @@ def work_of(records: Mapping[int, CellRecord]) -> Work | None:
         forward=_each(sum(made.forward for made in done.values()), attacked),
         backward=_each(sum(made.backward for made in done.values()), attacked),
         seconds=_seconds(records.values()),
+        loss_target=if_all_have(done, lambda made: made.loss_target),
+        loss_source=if_all_have(done, lambda made: made.loss_source),
     )
 
 

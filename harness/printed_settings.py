@@ -102,7 +102,7 @@ def _facts(record: CellRecord, robust: Mapping[str, Any]) -> Iterator[tuple[str,
     yield from _flat({"counts": record.counts, "versions": record.versions, "environment": record.environment})
     if record.quantized is not None:
         yield from _flat({"quantized": record.quantized.model_dump(mode="json")})
-    yield "loss.of", "the adapted classifier" if record.adaptation.steps else "the baseline"
+    yield "loss.of", "the baseline"
     if record.adaptation.steps:
         yield "adapter", record.adaptation.adapter.rpartition("/")[2]
         yield from _flat({"adapter": record.adaptation.options})

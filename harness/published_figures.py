@@ -98,13 +98,22 @@ def _value(figure: Figure, record: CellRecord, wanted: Mapping[str, Any], *, bef
         return record.delta
     if figure == "source_size":
         return record.counts["source"] / record.counts["train"]
-    if figure in {"loss_target", "loss_source"}:  # a quantized record's are the quantized classifier's alone
-        loss: float | None = None if before else getattr(record.loss, figure.removeprefix("loss_"))
-        return loss
+    if figure in {"loss_target", "loss_source"}:  # the baseline's, before any adaptation, as the paper's are
+        return _initial_loss(figure, record, before=before)
     if figure == "clean":
         return record.accuracy.test
     measure = robust_measure(record, wanted)
     return measure.robust if measure else None
+
+
+def _initial_loss(figure: Figure, record: CellRecord, *, before: bool) -> float | None:
+    """Return a loss of the baseline; a quantized record's are the quantized classifier's alone."""
+    if before:
+        return None
+    if record.correction is None:
+        return record.loss.target if figure == "loss_target" and record.cell.control == "none" else None
+    loss: float | None = getattr(record.correction, figure)
+    return loss
 
 
 def _accuracies(record: CellRecord, *, before: bool) -> Accuracies:

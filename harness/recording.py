@@ -40,7 +40,7 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
     split = _meta(store, cell.split)
     chosen = chosen_of(cell, adaptation)
     cell = chosen.cell if chosen else cell
-    correction = _correction(cell, store, chosen, wrong=split.meta["wrong"])
+    correction = _correction(cell, store, chosen, split=split.meta)
     found = evaluation.meta["test"]
     return CellRecord(
         experiment=experiment,
@@ -118,32 +118,44 @@ def _counts(cell: Cell, split: Mapping[str, Any], evaluation: Mapping[str, Any])
     }
 
 
-def _correction(cell: Cell, store: Store, chosen: Chosen | None, *, wrong: int) -> Correction | None:
+def _correction(cell: Cell, store: Store, chosen: Chosen | None, *, split: Mapping[str, Any]) -> Correction | None:
     """Return what the corrector did; nothing at all for the curriculum, None where no corrector makes the source."""
     if cell.corrector is None:
         return None
     meta = chosen.correct if chosen and chosen.correct else _meta(store, cell.correct).meta if cell.correct else None
     if meta is None or cell.corrector.attack is None:
         nothing = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm"))
-        counts = {"wrong": wrong, "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
-        return Correction(**nothing, **counts, options={}, survived={}, flags=[])
+        counts = {"wrong": split["wrong"], "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
+        return Correction(**nothing, **counts, options={}, survived={}, flags=[], **_initial_losses(split, 0.0, 0))
     kept = meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"]
+    loss = meta["losses"][cell.corrector.keep]
     if cell.name.control == "sham":
         sham = chosen.sham if chosen and chosen.sham else _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
         meta = {**meta, **_sham(cell, sham)}
+        loss = sham[cell.corrector.keep]["loss"]
     return Correction(
         attack=cell.corrector.attack.plugin.qualified,
         objective=cell.corrector.objective,
         select=cell.corrector.select,
         options=cell.corrector.attack.options.model_dump(mode="json"),
         kept=kept,
-        **meta,
+        **{name: value for name, value in meta.items() if name != "losses"},
+        **_initial_losses(split, loss, kept),
     )
+
+
+def _initial_losses(split: Mapping[str, Any], loss: float, kept: int) -> dict[str, float]:
+    """Return the baseline's mean losses on T and on T', where ``kept`` samples, whose losses sum to ``loss``, replace the wrong."""
+    right, wrong = split["losses"]["right"], split["losses"]["wrong"]
+    return {
+        "loss_target": (right + wrong) / (split["right"] + split["wrong"]),
+        "loss_source": (right + loss) / max(split["right"] + kept, 1),
+    }
 
 
 def _sham(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the sham's own: how many of the moved samples are labelled true, how far they were moved."""
-    moved = "all" if cell.corrector and cell.corrector.keep == "all" else "corrected"
+    moved = cell.corrector.keep if cell.corrector else "corrected"
     own = {"corrected": meta[moved]["labelled_true"], "median_norm": meta[moved]["median_norm"]}
     return {**own, "survived": {}, "forward": 0, "backward": 0, "flags": []}
 

@@ -69,7 +69,8 @@ class Correction(Frozen):
 
     ``wrong`` is |T_w|, ``corrected`` |T_a|; ``median_norm`` the median of the corrected samples' perturbations in ``norm``.
     ``survived``: how many of the corrected stay so after rounding to uint8, to float16 and after a horizontal flip.
-    ``forward`` and ``backward`` count images through the network while attacking.
+    ``forward`` and ``backward`` count images through the network while attacking. ``loss_target`` and ``loss_source`` are the mean
+    cross-entropy of the classifier as it was, before any adaptation, over ``T`` and over ``T'``.
     """
 
     attack: str | None
@@ -85,6 +86,8 @@ class Correction(Frozen):
     forward: int
     backward: int
     flags: list[str]
+    loss_target: float | None = None
+    loss_source: float | None = None
 
 
 class Accuracies(Frozen):

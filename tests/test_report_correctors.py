@@ -3,15 +3,18 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from record_factory import make_record
 from rich.console import Console
 
+from harness.averages import statistic
 from harness.leaderboard import build
 from harness.report.csv_table import to_csv
 from harness.report.html import to_html
 from harness.report.json_table import to_json
+from harness.report.markdown import to_markdown
 from harness.report.notation import significant
 from harness.report.terminal import render
 
@@ -163,3 +166,28 @@ def test_long_names_of_correctors_wrap_and_their_numbers_stay(worked):
 )
 def test_numbers_keep_three_significant_digits(value, words):
     assert significant(value) == words
+
+
+def on_a_terminal(tables):
+    stream = io.StringIO()
+    render(tables, Console(file=stream, width=200))
+    return stream.getvalue()
+
+
+def test_the_losses_before_adaptation_stand_beside_each_corrector(worked):
+    told = [
+        replace(
+            table,
+            works=tuple(
+                replace(work, loss_target=statistic({1: 0.25, 2: 0.258}), loss_source=statistic({1: 0.17, 2: 0.176}))
+                for work in table.works
+            ),
+        )
+        for table in worked
+    ]
+    for text in (to_markdown(told), to_html(told, "Toys"), on_a_terminal(told)):
+        assert "0.254 → 0.173" in " ".join(text.split())
+        assert "Loss T → T'" in text.replace("&#x27;", "'")
+        assert "Loss T → T'" not in to_markdown(worked)
+    (work,) = to_json(told)["tables"][0]["correctors"]
+    assert work["loss"]["source"]["mean"] == pytest.approx(0.173)

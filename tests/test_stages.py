@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from first_party import own_manager
+from running import run_spec, write_spec
+from torch.nn.functional import cross_entropy
 from toys import (
     Run,
     Surroundings,
@@ -26,6 +29,7 @@ from harness.engine.norms import per_sample_norm
 from harness.engine.prediction import labelled_true, predict
 from harness.engine.randomness import PerSampleStreams, derive_seed
 from harness.errors import ContractError, DataError, StoreError
+from harness.records import read_records
 from harness.stages import baseline, correct
 from harness.stages.context import split_rows, state_of
 from harness.stages.execute import execute
@@ -514,3 +518,41 @@ class Reshaping(torch.nn.Module):
 def test_an_empty_set_is_judged_by_a_network_that_takes_no_empty_batch():
     network = pixel_classifier(Reshaping(), classes=4, channels=1)
     assert labelled_true(network, torch.empty(0, 1, 6, 6), torch.empty(0)).tolist() == []
+
+
+@pytest.mark.parametrize("keep", ["corrected", "all"])
+def test_records_hold_the_baselines_losses_before_adaptation(tmp_path, keep):
+    corrector = {"preset": "vbi-iter1", "keep": keep, "name": "kept"}
+    spec = write_spec(tmp_path, correctors=["none", corrector], controls=["none", "sham", "target-to-target"])
+    _, state = run_spec(spec, tmp_path / "results")
+    assert state.failures == []
+    rows = {
+        record.cell.control or "method": record for record in read_records(tmp_path / "results" / "tiny" / "records")
+    }
+    whole = rows["none"].loss.target  # nothing was adapted there
+    for name in ("method", "sham", "curriculum"):
+        assert rows[name].correction.loss_target == pytest.approx(whole)
+    assert rows["target-to-target"].correction is None
+    easy, corrected, sham = (rows[name].correction for name in ("curriculum", "method", "sham"))
+    assert easy.loss_source < corrected.loss_source < whole
+    right, kept = rows["none"].counts["right"], corrected.kept
+    # What the kept samples lose is what their share of T' lost beside T_c.
+    each = (corrected.loss_source * (right + kept) - easy.loss_source * right) / kept
+    assert easy.loss_source < each
+    if keep == "corrected":
+        assert each < math.log(10), "labelled true: no class is above the true one"
+    assert sham.loss_source > corrected.loss_source
+
+
+def test_the_losses_of_a_correction_are_those_of_a_plain_pass_over_the_source(tmp_path):
+    surroundings = Surroundings(tmp_path / "store")
+    run = Run(surroundings)
+    artifact = run.correct("bim", eps=0.3)
+    network, data = run.network, surroundings.data
+    images, labels = artifact.tensors["images"], data.train_labels[artifact.tensors["rows"]]
+    with torch.no_grad():
+        losses = cross_entropy(network.eval()(images), labels, reduction="none").double()
+    done = artifact.tensors["corrected"]
+    assert artifact.meta["losses"]["all"] == pytest.approx(float(losses.sum()))
+    assert artifact.meta["losses"]["corrected"] == pytest.approx(float(losses[done].sum()))
+    assert 0 < int(done.sum()) < len(done)

@@ -42,7 +42,11 @@ class Predictions:
     @property
     def mean_loss(self) -> float:
         """The mean cross-entropy, summed in float64; 0 of an empty set."""
-        return float(self.losses.double().sum()) / max(len(self.losses), 1)
+        return self.loss_of(torch.ones_like(self.losses, dtype=torch.bool)) / max(len(self.losses), 1)
+
+    def loss_of(self, which: Tensor) -> float:
+        """Return the cross-entropy of some of the samples, bool (N,), summed in float64."""
+        return float(self.losses[which].double().sum())
 
 
 def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | None = None) -> Predictions:
@@ -58,18 +62,26 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | Non
     return Predictions(images.labels, torch.cat(predicted), torch.cat(losses))
 
 
-def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None) -> Tensor:
-    """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
+def classified(
+    network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None
+) -> Predictions:
+    """Classify images (N, C, H, W) in [0, 1] with true labels (N,) in eval mode and float32."""
     if len(images) == 0:
         # Many networks cannot reshape an empty batch.
-        return torch.empty(0, dtype=torch.bool)
-    verdicts = []
+        return Predictions(labels.cpu(), torch.empty(0, dtype=torch.int64), torch.empty(0))
+    predicted, losses = [], []
     size = batch_size or batch_size_on(network.device)
     with evaluating(network), torch.inference_mode():
         for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            predicted = network(some.to(network.device, torch.float32)).argmax(1).cpu()
-            verdicts.append(predicted == true.cpu())
-    return torch.cat(verdicts)
+            logits = network(some.to(network.device, torch.float32))
+            predicted.append(logits.argmax(1).cpu())
+            losses.append(cross_entropy(logits, true.to(logits.device), reduction="none").cpu())
+    return Predictions(labels.cpu(), torch.cat(predicted), torch.cat(losses))
+
+
+def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None) -> Tensor:
+    """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
+    return classified(network, images, labels, batch_size=batch_size).correct
 
 
 def batch_size_on(device: torch.device) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WORK_TITLE = "What the correctors did"
 _SURVIVAL = "uint8, float16, flip: how many of the corrections are still labelled true after rounding to it, or a horizontal flip."
+_LOSSES = "Loss: mean cross-entropy of the classifier before adaptation, on T and on the T' that was made."
 _PASSES = "Forward, backward: images through the network per attacked image."
 _SECONDS = "Seconds are per attacked image, depend on the machine, and are those of the run that computed the stage."
 
@@ -32,6 +33,13 @@ class WorkColumn:
 def median_norm(work: Work) -> str:
     """Write a median norm with the norm's name, ``0.0157 linf``."""
     return ABSENT if work.median_norm is None else f"{significant(work.median_norm.mean)} {work.norm}"
+
+
+def initial_losses(work: Work) -> str:
+    """Write the baseline's mean loss on T and on T', ``0.254 → 0.173``."""
+    if work.loss_target is None or work.loss_source is None:
+        return ABSENT
+    return f"{work.loss_target.mean:.3f} → {work.loss_source.mean:.3f}"
 
 
 def survival(work: Work, name: str) -> str:
@@ -53,6 +61,7 @@ WORK_COLUMNS: tuple[WorkColumn, ...] = (
     WorkColumn("Objective", lambda work: work.objective or ABSENT, is_name=True, dropped=3),
     WorkColumn("Select", lambda work: work.select or ABSENT, is_name=True, dropped=1),
     WorkColumn("Corr. rate", lambda work: rate(work.counts)),
+    WorkColumn("Loss T → T'", initial_losses, dropped=11, note=_LOSSES),
     WorkColumn("Median norm", median_norm, dropped=10, note="Median norm of the corrections, mean over seeds."),
     WorkColumn("uint8", lambda work: survival(work, "uint8"), dropped=9, note=_SURVIVAL),
     WorkColumn("float16", lambda work: survival(work, "float16"), dropped=6, note=_SURVIVAL),
@@ -63,6 +72,12 @@ WORK_COLUMNS: tuple[WorkColumn, ...] = (
 )
 
 
+def work_columns(works: Iterable[Work]) -> tuple[WorkColumn, ...]:
+    """Return the columns of a table; without the losses where no record tells them."""
+    known = any(work.loss_source is not None for work in works)
+    return tuple(column for column in WORK_COLUMNS if known or column.text is not initial_losses)
+
+
 def narrower(columns: Iterable[WorkColumn]) -> list[WorkColumn]:
     """Leave out the column that is dropped first; the same columns where none may be."""
     left = list(columns)
@@ -70,6 +85,6 @@ def narrower(columns: Iterable[WorkColumn]) -> list[WorkColumn]:
     return [column for column in left if not first or column.dropped != first]
 
 
-def work_caption(columns: Iterable[WorkColumn] = WORK_COLUMNS) -> str:
+def work_caption(columns: Iterable[WorkColumn]) -> str:
     """Say what the numbers of these columns are."""
     return " ".join(dict.fromkeys(column.note for column in columns if column.note))

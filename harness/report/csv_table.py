@@ -133,6 +133,8 @@ def _work(work: Work | None) -> dict[str, Value]:
         **shares,
         "forward_per_image": work.forward if work else None,
         "backward_per_image": work.backward if work else None,
+        "initial_loss_target": work.loss_target.mean if work and work.loss_target else None,
+        "initial_loss_source": work.loss_source.mean if work and work.loss_source else None,
     }
 
 

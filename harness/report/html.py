@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.comparability import budget
 from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
-from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
+from harness.report.correctors import WORK_TITLE, work_caption, work_columns
 from harness.report.dot_plot import dot_plot
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
 from harness.report.measures import side_sections
@@ -182,13 +182,14 @@ def _side_section(section: SideSection) -> list[str]:
 def _works(table: Table) -> list[str]:
     if not table.works:
         return []
+    columns = work_columns(table.works)
     lines = []
     for work in table.works:
-        cells = [_cell(column.text(work), column.heading, "name" * column.is_name) for column in WORK_COLUMNS]
+        cells = [_cell(column.text(work), column.heading, "name" * column.is_name) for column in columns]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    names = sum(column.is_name for column in WORK_COLUMNS)
-    grid = _grid([column.heading for column in WORK_COLUMNS], lines, names=names)
-    return [f"<h3>{WORK_TITLE}</h3>", _soft(work_caption()), grid]
+    names = sum(column.is_name for column in columns)
+    grid = _grid([column.heading for column in columns], lines, names=names)
+    return [f"<h3>{WORK_TITLE}</h3>", _soft(work_caption(columns)), grid]
 
 
 def _figures(table: Table) -> list[str]:

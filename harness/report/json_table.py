@@ -144,6 +144,7 @@ def _work(work: Work) -> dict[str, Any]:
         "forward_per_image": work.forward,
         "backward_per_image": work.backward,
         "seconds_per_image": work.seconds,
+        "loss": {"target": _statistic(work.loss_target), "source": _statistic(work.loss_source)},
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.comparability import budget
 from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
-from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, work_caption
+from harness.report.correctors import WORK_TITLE, work_caption, work_columns
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
 from harness.report.measures import side_sections
 from harness.report.notation import (
@@ -125,10 +125,11 @@ def _side_section(section: SideSection) -> list[str]:
 def _works(table: Table) -> list[str]:
     if not table.works:
         return []
-    heads = [column.heading for column in WORK_COLUMNS]
-    lines = [[escape(column.text(work)) for column in WORK_COLUMNS] for work in table.works]
-    grid = _grid(heads, lines, names=sum(column.is_name for column in WORK_COLUMNS))
-    return [f"### {WORK_TITLE}", work_caption(), grid]
+    columns = work_columns(table.works)
+    heads = [column.heading for column in columns]
+    lines = [[escape(column.text(work)) for column in columns] for work in table.works]
+    grid = _grid(heads, lines, names=sum(column.is_name for column in columns))
+    return [f"### {WORK_TITLE}", work_caption(columns), grid]
 
 
 def _figures(table: Table) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from harness.leaderboard import figure_lines, summaries
-from harness.report.correctors import WORK_COLUMNS, WORK_TITLE, narrower, work_caption
+from harness.report.correctors import WORK_TITLE, narrower, work_caption, work_columns
 from harness.report.figures import FIGURES_TITLE
 from harness.report.measures import side_sections
 from harness.report.notation import (
@@ -253,7 +253,8 @@ def _sentence(headings: Iterable[str], label: str, cells: Iterable[str]) -> str:
 def _render_works(works: Sequence[Work], console: Console) -> None:
     console.print()
     say(console, [WORK_TITLE], style="bold")
-    columns = list(WORK_COLUMNS)
+    every = work_columns(works)
+    columns = list(every)
     grid = _work_grid(works, columns, console)
     while not (fitting := fits(grid, console, wrap=True)) and len(columns) > len(narrower(columns)):
         columns = narrower(columns)
@@ -262,7 +263,7 @@ def _render_works(works: Sequence[Work], console: Console) -> None:
         console.print(grid)
     else:
         say(console, [", ".join(column.text(work) for column in columns) for work in works])
-    hidden = [column.heading for column in WORK_COLUMNS if column not in columns]
+    hidden = [column.heading for column in every if column not in columns]
     lines = [work_caption(columns), f"Too narrow for {', '.join(hidden)}." if hidden else ""]
     say(console, filter(None, lines))
 
@@ -274,7 +275,7 @@ def _work_grid(works: Sequence[Work], columns: Sequence[WorkColumn], console: Co
         if column.is_name:
             add_names(grid, column.heading, texts)
         else:
-            grid.add_column(column.heading, justify="right", no_wrap=True)
+            grid.add_column(plain(column.heading, console), justify="right", no_wrap=True)
     for work in works:
         grid.add_row(*(Text(plain(column.text(work), console)) for column in columns))
     return grid

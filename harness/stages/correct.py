@@ -10,7 +10,7 @@ from harness.engine.attacking import Corrector
 from harness.engine.examples import TrainingExamples
 from harness.engine.images import even_batches
 from harness.engine.norms import per_sample_norm
-from harness.engine.prediction import batch_size_on, labelled_true
+from harness.engine.prediction import batch_size_on, classified, labelled_true
 from harness.engine.randomness import derive_seed
 from harness.stages.context import state_of
 from harness.store import Artifact
@@ -34,7 +34,8 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
     judge = context.judge(network)
     written, passes = _attack_all(job, _corrector(job, network, judge, inputs["split"], context), wrong, context)
     images, labels = written.tensor(), context.data.train_labels[wrong]
-    corrected = labelled_true(judge, images, labels)
+    found = classified(judge, images, labels)
+    corrected = found.correct
     places = corrected.nonzero().flatten()
     norm = _capabilities(job, context).norm
     meta = {
@@ -42,6 +43,7 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
         "corrected": len(places),
         "norm": norm,
         "median_norm": _median_norm(norm, images, places, wrong, context),
+        "losses": {"corrected": found.loss_of(corrected), "all": found.loss_of(torch.ones_like(corrected))},
         "survived": survived(judge, images, labels, places),
         "forward": passes["forward"],
         "backward": passes["backward"],

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 STAGE_VERSIONS = {
     "baseline": 1,
-    "split": 2,
-    "correct": 2,
-    "sham": 1,
+    "split": 3,
+    "correct": 3,
+    "sham": 2,
     "adapt": 1,
     "search": 2,
     "evaluate": 2,

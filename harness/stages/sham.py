@@ -8,7 +8,7 @@ import torch
 
 from harness.engine.images import even_batches
 from harness.engine.norms import per_sample, per_sample_norm
-from harness.engine.prediction import batch_size_on, labelled_true
+from harness.engine.prediction import batch_size_on, classified
 from harness.engine.randomness import PerSampleStreams, derive_seed
 from harness.stages.context import state_of
 from harness.store import Artifact
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.contract import Norm
+    from harness.engine.prediction import Predictions
     from harness.stages.context import Context
     from harness.stages.jobs import ShamJob
 
@@ -32,8 +33,8 @@ def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artif
     rows, corrected = correct["rows"], correct["corrected"]
     written, moved = _move_all(job, rows, correct["images"], context)
     images, labels = written.tensor(), context.data.train_labels[rows]
-    true = labelled_true(context.judge(context.network(state_of(inputs["baseline"]))), images, labels)
-    meta = {"corrected": _told(true[corrected], moved[corrected]), "all": _told(true, moved)}
+    found = classified(context.judge(context.network(state_of(inputs["baseline"]))), images, labels)
+    meta = {"corrected": _told(found, moved, corrected), "all": _told(found, moved, torch.ones_like(corrected))}
     return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta, files={"images": written})
 
 
@@ -55,9 +56,14 @@ def _move_all(job: ShamJob, rows: Tensor, corrections: Tensor, context: Context)
     return written, torch.cat(moved)
 
 
-def _told(true: Tensor, norms: Tensor) -> dict[str, float | None]:
-    """Return how many of some moved samples are labelled true, and how far they were moved in the median."""
-    return {"labelled_true": int(true.sum()), "median_norm": float(norms.median()) if len(norms) else None}
+def _told(found: Predictions, moved: Tensor, which: Tensor) -> dict[str, float | None]:
+    """Return how many of some moved samples are labelled true, how far they were moved in the median, and their summed loss."""
+    norms = moved[which]
+    return {
+        "labelled_true": int(found.correct[which].sum()),
+        "median_norm": float(norms.median()) if len(norms) else None,
+        "loss": found.loss_of(which),
+    }
 
 
 def randomly_moved(images: Tensor, norms: Tensor, *, norm: Norm, directions: Tensor) -> Tensor:

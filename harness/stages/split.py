@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 
 
 def run(job: SplitJob, inputs: Mapping[str, Artifact], context: Context) -> Artifact:  # noqa: ARG001 (every stage's signature)
-    """Return which samples of T are labelled right, as rows of the stored training images."""
+    """Return which samples of T are labelled right, as rows of the stored training images, and the summed losses of both kinds."""
     judge = context.judge(context.network(state_of(inputs["baseline"])))
     predictions = predict(judge, context.train)
     rows = context.train.rows
     return Artifact(
         {"right": rows[predictions.correct], "wrong": rows[~predictions.correct]},
-        {"right": int(predictions.correct.sum()), "wrong": int((~predictions.correct).sum())},
+        {
+            "right": int(predictions.correct.sum()),
+            "wrong": int((~predictions.correct).sum()),
+            "losses": {
+                "right": predictions.loss_of(predictions.correct),
+                "wrong": predictions.loss_of(~predictions.correct),
+            },
+        },
     )
