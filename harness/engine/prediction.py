@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from harness.engine.networks import evaluating
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from harness.engine.images import ImageSet
@@ -62,26 +64,32 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | Non
     return Predictions(images.labels, torch.cat(predicted), torch.cat(losses))
 
 
-def classified(
-    network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None
-) -> Predictions:
+def classified(network: PixelClassifier, images: Tensor, labels: Tensor) -> Predictions:
     """Classify images (N, C, H, W) in [0, 1] with true labels (N,) in eval mode and float32."""
-    if len(images) == 0:
-        # Many networks cannot reshape an empty batch.
-        return Predictions(labels.cpu(), torch.empty(0, dtype=torch.int64), torch.empty(0))
-    predicted, losses = [], []
-    size = batch_size or batch_size_on(network.device)
-    with evaluating(network), torch.inference_mode():
-        for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            logits = network(some.to(network.device, torch.float32))
-            predicted.append(logits.argmax(1).cpu())
-            losses.append(cross_entropy(logits, true.to(logits.device), reduction="none").cpu())
+    predicted, losses = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
+    for logits, true in _passes(network, images, labels, batch_size=None):
+        predicted.append(logits.argmax(1).cpu())
+        losses.append(cross_entropy(logits, true.to(logits.device), reduction="none").cpu())
     return Predictions(labels.cpu(), torch.cat(predicted), torch.cat(losses))
 
 
 def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None) -> Tensor:
     """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
-    return classified(network, images, labels, batch_size=batch_size).correct
+    verdicts = [torch.empty(0, dtype=torch.bool)]
+    for logits, true in _passes(network, images, labels, batch_size=batch_size):
+        verdicts.append(logits.argmax(1).cpu() == true.cpu())
+    return torch.cat(verdicts)
+
+
+def _passes(
+    network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits and labels batch by batch; nothing for no images, which many networks cannot reshape."""
+    size = batch_size or batch_size_on(network.device)
+    with evaluating(network), torch.inference_mode():
+        for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            if len(some):
+                yield network(some.to(network.device, torch.float32)), true
 
 
 def batch_size_on(device: torch.device) -> int:
