@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +135,11 @@ def test_one_change_alone_has_a_range_around_it():
     table = drawn({"ll": samples([51], [0.2], [0], [False])}, bins=5).drawing.table
     counts = [row["count"] for row in table if row["samples"] == "uncorrected" and row["logit"] == TRUE]
     assert counts == [0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("changes", "left"), [([3.0, 4.0, 3.5], True), ([-3.0, -4.0], False), ([0.0], False)])
+def test_the_means_are_written_where_they_hide_fewer_samples(changes, left):
+    from harness_figures.logit_change import _is_emptier_on_the_left
+
+    panel = SimpleNamespace(changes={TRUE: np.array(changes)})
+    assert _is_emptier_on_the_left(panel, np.linspace(-4, 4, 9)) == left
