@@ -102,7 +102,6 @@ def _facts(record: CellRecord, robust: Mapping[str, Any]) -> Iterator[tuple[str,
     yield from _flat({"counts": record.counts, "versions": record.versions, "environment": record.environment})
     if record.quantized is not None:
         yield from _flat({"quantized": record.quantized.model_dump(mode="json")})
-    yield "loss.of", "the baseline"
     if record.adaptation.steps:
         yield "adapter", record.adaptation.adapter.rpartition("/")[2]
         yield from _flat({"adapter": record.adaptation.options})
@@ -113,6 +112,8 @@ def _facts(record: CellRecord, robust: Mapping[str, Any]) -> Iterator[tuple[str,
     measure = robust_measure(record, robust) if robust else None
     if measure is not None:
         found = {"norm": measure.norm, "eps": measure.eps, "samples": measure.samples}
+        if measure.batch_size is not None:
+            found["batch_size"] = measure.batch_size
         yield from _flat({"robust": {**measure.options, **found}})
 
 

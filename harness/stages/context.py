@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 TWINS_KEPT = 2
+"""Quantized networks held at once, the ones made last; each takes the memory of a network."""
 
 
 @dataclass(frozen=True)
