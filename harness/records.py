@@ -133,9 +133,9 @@ class Trial(Frozen):
 
     settings: dict[str, Any]
     repetition: int
-    valid: float | None
-    best_step: int | None
-    failed: str | None
+    valid: float | None = None
+    best_step: int | None = None
+    failed: str | None = None
 
 
 class Search(Frozen):

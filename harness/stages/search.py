@@ -6,13 +6,14 @@ that have trials in common share them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.engine.prediction import predict
 from harness.engine.sampling import make_sampler
 from harness.engine.training import DivergedError
 from harness.errors import SpecError, StoreError
+from harness.records import Trial
 from harness.stages.context import state_of
 from harness.store import Artifact
 
@@ -31,17 +32,6 @@ class Execute(Protocol):
 
     def __call__(self, stage: Stage, workshop: Workshop, progress: Callable[[int, int], None]) -> None:
         """Run a stage whose inputs are stored."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What came of a trial: the validation accuracy in [0, 1] of the checkpoint kept and its step, or why there is none."""
-
-    settings: Settings
-    repetition: int
-    valid: float | None = None
-    best_step: int | None = None
-    failed: str | None = None
 
 
 def run(job: SearchJob, inputs: Mapping[str, Artifact], context: Context, *, execute: Execute) -> Artifact:
@@ -83,10 +73,11 @@ class _Search:
             adapt = self._stages(settings, repetition).adapt
             artifact = self._adapted(adapt, number)
         except (DivergedError, SpecError) as error:
-            return Trial(settings, repetition, failed=str(error))
+            return Trial(settings=settings, repetition=repetition, failed=str(error))
         self.context.progress(number + 1, self.job.trials)
         self.seconds[f"trial {number + 1}"] = artifact.times["seconds"]
-        return Trial(settings, repetition, self._valid(artifact), artifact.meta["best_step"])
+        valid, best_step = self._valid(artifact), artifact.meta["best_step"]
+        return Trial(settings=settings, repetition=repetition, valid=valid, best_step=best_step)
 
     def winner(self, trials: list[Trial], chosen: int) -> Artifact:
         """Return the chosen trial's weights, and what it was made with."""
@@ -95,7 +86,7 @@ class _Search:
         adapted = self._made(stages.adapt)
         tuned = self._tuned(trial.settings)
         meta: dict[str, Any] = {
-            "trials": [asdict(one) for one in trials],
+            "trials": [one.model_dump(mode="json") for one in trials],
             "chosen": chosen,
             "training": tuned.adaptation.model_dump(mode="json"),
             "perturbed": None,
