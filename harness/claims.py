@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from harness.compare import McNemar, PairedDifference, holm, mcnemar_exact, paired_difference
+from harness.compare import LEVEL, McNemar, PairedDifference, holm, mcnemar_exact, paired_difference
 from harness.measures import MeasureSetting
+from harness.power import power_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,6 @@ REFERENCE_WORDS: Mapping[ReferenceName, str] = {
     "target-to-target": "T→T",
     "finetune-target": "finetune-target",
 }
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +178,21 @@ def summary_sentence(name: ClaimName, claims: Sequence[Claims]) -> str:
     return f"{CLAIM_WORDS[name]}: {', '.join(clauses)}"
 
 
+def power_summary(claims: Sequence[Claims]) -> str | None:
+    """Say what a table's seeds can show; None where no row is paired with a control, so that there is nothing to test."""
+    differences = [reference.difference for row in claims for reference in row.references if reference.difference]
+    families = [sum(row_claim.p is not None for row_claim in named) for named in zip(*claims, strict=True)]
+    return power_sentence(differences, comparisons=max(families)) if differences else None
+
+
+def p_words(difference: PairedDifference, mcnemar: Mapping[int, McNemar]) -> list[str]:
+    """Say the p-values that stand in place of an interval (one seed), or beside it (Wilcoxon's from enough seeds on)."""
+    if difference.n == 1:
+        return [f"McNemar p = {test.p:.2g}" for test in mcnemar.values()]
+    tests = {"p": difference.p, "Wilcoxon p": difference.wilcoxon_p}
+    return [f"{name} = {p:.2g}" for name, p in tests.items() if p is not None]
+
+
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
@@ -256,20 +271,10 @@ def _evidence(claim: Claim) -> str:
     for reference in claim.references:
         if reference.difference:
             unit = "" if parts else " points"
-            notes = ", ".join([f"n = {reference.difference.n}", *_test_words(reference.difference, reference.mcnemar)])
+            notes = ", ".join([f"n = {reference.difference.n}", *p_words(reference.difference, reference.mcnemar)])
             parts.append(f"{reference.difference}{unit} over {REFERENCE_WORDS[reference.name]} ({notes})")
     absent = ", ".join(dict.fromkeys(claim.missing))
     return " ".join([*([", ".join(parts)] if parts else []), *([f"({absent})"] if absent else [])])
-
-
-def _test_words(difference: PairedDifference, mcnemar: Mapping[int, McNemar]) -> list[str]:
-    """Say the p-values that stand in place of an interval (one seed), or beside it (seeds enough for Wilcoxon's test)."""
-    if difference.n == 1:
-        return [f"McNemar p = {test.p:.2g}" for test in mcnemar.values()]
-    if difference.wilcoxon_p is None:
-        return []
-    student = [] if difference.p is None else [f"p = {difference.p:.2g}"]
-    return [*student, f"Wilcoxon p = {difference.wilcoxon_p:.2g}"]
 
 
 def _verdict_words(claim: Claim) -> str:
@@ -278,4 +283,6 @@ def _verdict_words(claim: Claim) -> str:
     lows = [reference.difference.low for reference in claim.references if reference.difference]
     if claim.verdict == "not shown" and not claim.missing and all(low is not None and low > 0 for low in lows):
         return "not shown (the same gain for every seed: no spread to test against)"
+    if claim.verdict == "shown" and claim.holm_p is not None and claim.holm_p > LEVEL:
+        return f"shown, but not after Holm (p = {claim.holm_p:.2g})"
     return claim.verdict

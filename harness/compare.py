@@ -2,6 +2,9 @@
 
 The t-interval is Student's; McNemar's test is the exact binomial one (McNemar, 1947); Wilcoxon's signed-rank test
 (1945) is exact under ties too; adjusted p-values are Holm's (1979).
+
+Distributions are scipy.special's, imported in 0.25 s. scipy.stats takes 0.6 s and statsmodels 0.85 s, which every leaderboard
+would wait for, and what they add is a line or two each: the tests hold these functions against theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CONFIDENCE = 0.95
+LEVEL = 0.05
+CONFIDENCE = 1 - LEVEL
 MIN_SEEDS_WILCOXON = 6
 _DIGITS = 9  # differences of accuracies that agree this far differ by rounding alone
 
@@ -37,6 +41,11 @@ class PairedDifference:
     p: float | None
     wilcoxon_p: float | None
     per_seed: Mapping[int, float]
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation (n-1) of the differences, None for one seed."""
+        return sample_std(list(self.per_seed.values()))
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -71,7 +80,10 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
 
 
 def mcnemar_exact(labels: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> McNemar:
-    """Test two models' predictions on the same examples. Raises ``UsageError`` where the lengths differ."""
+    """Test two models' predictions on the same examples, as statsmodels' ``mcnemar(exact=True)`` does.
+
+    Raises ``UsageError`` where the lengths differ.
+    """
     if not len(labels) == len(ours) == len(theirs):
         raise UsageError(
             f"McNemar's test: got {len(labels)} labels, {len(ours)} and {len(theirs)} predictions, "
@@ -90,7 +102,7 @@ def sample_std(values: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the order given."""
+    """Return Holm's adjusted p-values, in the order given: those of statsmodels' ``multipletests(method="holm")``."""
     adjusted = [0.0] * len(p_values)
     running = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -100,7 +112,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilcoxon_exact(differences: Sequence[float]) -> float | None:
-    """Return the signed-rank test's two-sided p: zeros dropped, ties at their mean rank; None if all are zero."""
+    """Return the signed-rank test's two-sided p: zeros dropped, ties at their mean rank; None if all are zero.
+
+    Exact for any number of values: ``scipy.stats.wilcoxon(method="exact")`` takes the distribution without ties whatever the ties,
+    and its permutations, which are right, come in full for few values alone.
+    """
     doubled = _doubled_ranks([value for value in differences if value])
     if not doubled:
         return None
@@ -135,7 +151,6 @@ def _student(values: Sequence[float], mean: float) -> tuple[float | None, float 
         return None, None, None
     if spread == 0:
         return mean, mean, None
-    # scipy.special, not scipy.stats: it is imported in a third of the time, and every leaderboard waits for it
     from scipy.special import stdtr, stdtrit
 
     freedom = len(values) - 1

@@ -13,6 +13,7 @@ from harness.claims import (
     claim_sentence,
     claims_of,
     difference_between,
+    power_summary,
     robust_claims_of,
     summary_sentence,
 )
@@ -136,8 +137,11 @@ def verdicts(table: Table) -> list[str]:
 
 
 def summaries(table: Table) -> list[str]:
-    """Say for each claim in how many rows it is shown."""
-    return [summary_sentence(name, table.claims) for name in REFERENCES] if table.claims else []
+    """Say for each claim in how many rows it is shown, and once what the table's seeds could have shown."""
+    if not table.claims:
+        return []
+    power = power_summary(table.claims)
+    return [*(summary_sentence(name, table.claims) for name in REFERENCES), *([power] if power else [])]
 
 
 def figure_lines(table: Table) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.claims import difference_between
-from harness.compare import McNemar, PairedDifference, mcnemar_exact
+from harness.claims import difference_between, p_words
+from harness.compare import LEVEL, McNemar, PairedDifference, holm, mcnemar_exact
 from harness.errors import UsageError, did_you_mean
+from harness.power import power_sentence
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
@@ -63,6 +64,38 @@ def pair(first: Mapping[tuple[str, str], BySeed], second: Mapping[tuple[str, str
     if not common:
         raise UsageError("the two have no row in common; name one of each with RESULTS#ROW")
     return [_pairing(" · ".join(key), first[key], " · ".join(key), second[key]) for key in common]
+
+
+def sentences(pairings: Sequence[Pairing]) -> list[str]:
+    """Say each difference with its evidence and its verdict, how many last after Holm, and what the seeds could have shown."""
+    said = [_sentence(pairing) for pairing in pairings]
+    p_values = [pairing.difference.p for pairing in pairings if pairing.difference.p is not None]
+    if len(p_values) > 1 and (clear := sum(p < LEVEL for p in p_values)):
+        lasting = sum(p < LEVEL for p in holm(p_values))
+        said.append(f"Holm over {len(p_values)} comparisons: {lasting} of {clear} with p < {LEVEL} still have it")
+    return [*said, power_sentence([pairing.difference for pairing in pairings], comparisons=len(p_values))]
+
+
+def _sentence(pairing: Pairing) -> str:
+    difference = pairing.difference
+    evidence = ", ".join([f"n = {difference.n}", *p_words(difference, pairing.mcnemar)])
+    names = (
+        f"B over A of {pairing.first}: {difference} points"
+        if pairing.first == pairing.second
+        else f"{pairing.second}: {difference} points over {pairing.first}"
+    )
+    return f"{names} ({evidence}): {_verdict(difference)}"
+
+
+def _verdict(difference: PairedDifference) -> str:
+    if difference.low is None or difference.high is None:
+        return "n = 1: no interval"
+    if difference.p is None:
+        same = "the same difference for every seed: no spread to test against"
+        return f"not shown ({same})" if difference.mean else "no difference"
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "no difference shown"
 
 
 def _pairing(one: str, ours: BySeed, other: str, theirs: BySeed) -> Pairing:

@@ -1,10 +1,12 @@
-"""Paired statistics, against hand computations and scipy.stats."""
+"""Paired statistics, against hand computations, scipy.stats and statsmodels."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from harness.compare import holm, mcnemar_exact, paired_difference, sample_std, wilcoxon_exact
 from harness.errors import UsageError
@@ -81,6 +83,20 @@ def test_holm_agrees_with_a_hand_example():
     assert holm([]) == []
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_interval_p_mcnemar_and_holm_agree_with_the_libraries_on_random_numbers(seed):
+    random = np.random.default_rng(seed)
+    ours, theirs = random.normal(90, 1, size=(2, 3 + seed)).round(2)
+    found, peer = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs))), stats.ttest_rel(ours, theirs)
+    assert (found.low, found.high, found.p) == pytest.approx((*peer.confidence_interval(), peer.pvalue))
+    assert found.spread == pytest.approx(np.std(ours - theirs, ddof=1))
+    labels, mine, other = random.integers(0, 3, size=(3, 60))
+    b, c = int(((mine == labels) & (other != labels)).sum()), int(((other == labels) & (mine != labels)).sum())
+    assert mcnemar_exact(labels, mine, other) == (b, c, pytest.approx(mcnemar([[0, b], [c, 0]], exact=True).pvalue))
+    p_values = random.uniform(0, 0.2, size=12).round(2)
+    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
 def test_sample_std_divides_by_n_minus_one():
     assert sample_std([1.0, 3.0]) == pytest.approx(2**0.5)
     assert sample_std([1.0]) is None
@@ -105,6 +121,21 @@ def test_wilcoxon_under_ties_and_zeros_agrees_with_enumeration(values):
     observed = abs(ranks[np.array(kept) > 0].sum() - middle)
     sums = np.array(list(product((0, 1), repeat=len(kept)))) @ ranks
     assert wilcoxon_exact(values) == pytest.approx((abs(sums - middle) >= observed).mean())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_wilcoxon_agrees_with_all_of_scipys_permutations_on_random_ties_and_zeros(seed):
+    values = np.random.default_rng(seed).integers(-3, 4, size=6 + seed)
+    every = stats.PermutationMethod(n_resamples=np.inf)
+    assert wilcoxon_exact(values.tolist()) == pytest.approx(stats.wilcoxon(values, method=every).pvalue)
+
+
+def test_scipys_exact_wilcoxon_is_not_exact_under_ties():
+    # why the test is our own: ranks 1, 2.5, 2.5, 4, 5, 6 and a negative sum of 2.5
+    values = [1.0, -2.0, 2.0, 3.0, 4.0, 5.0]
+    # subsets of the ranks with a sum of at most 2.5: none, {1}, {2.5}, {2.5}
+    assert wilcoxon_exact(values) == 2 * 4 / 64
+    assert stats.wilcoxon(values, method="exact").pvalue != pytest.approx(2 * 4 / 64)
 
 
 def test_wilcoxon_of_zeros_alone_is_nothing():

@@ -256,7 +256,8 @@ def test_from_six_seeds_on_a_verdict_says_wilcoxons_p():
         f"over finetune-target (n = 7, p = {p:.2g}, Wilcoxon p = 0.016): shown"
     )
     fewer = [record for record in records if record.cell.seed < 6]
-    assert verdicts(build(fewer)[0])[-1].endswith("over finetune-target (n = 5): shown")
+    p = 2 * stats.t.sf(3 / (2.5 / 5) ** 0.5, df=4)
+    assert verdicts(build(fewer)[0])[-1].endswith(f"over finetune-target (n = 5, p = {p:.2g}): shown")
 
 
 def test_equal_gains_have_wilcoxons_p_alone():
@@ -266,9 +267,10 @@ def test_equal_gains_have_wilcoxons_p_alone():
 
 def test_a_verdict_sentence_says_the_evidence():
     records = METHOD + three_seeds("curriculum", (0.50, 0.515, 0.53))
-    # differences 10, 9.5, 9: mean 9.5, std 0.5, margin 4.302653 x 0.5 / sqrt(3) = 1.242
+    # differences 10, 9.5, 9: mean 9.5, std 0.5, margin 4.302653 x 0.5 / sqrt(3) = 1.242; t = 32.9, p = 1 - t / sqrt(t² + 2)
     assert verdicts(build(records)[0])[-3] == (
-        "correction helps: vbi + deep-coral +9.50 [+8.26, +10.74] points over curriculum (n = 3) (no row for sham): not shown"
+        "correction helps: vbi + deep-coral +9.50 [+8.26, +10.74] points over curriculum (n = 3, p = 0.00092) "
+        "(no row for sham): not shown"
     )
 
 
@@ -277,7 +279,31 @@ def test_the_summary_counts_rows_and_survivors_of_holm():
         "correction helps: shown in 0 of 1 row, a control is missing in 1",
         "alignment helps: shown in 0 of 1 row, a control is missing in 1",
         "the method helps: shown in 1 of 1 row (1 after Holm)",
+        # spread 0.5, by the sixth more that three values hide in the median; a t-test of three pairs finds 3.264 of it
+        (
+            "power: with 3 seeds a difference of 2.0 points would be seen 4 times in 5 (t-test); "
+            "by Wilcoxon 3 seeds cannot reach p < 0.05, 6 can"
+        ),
     ]
+
+
+def test_a_summary_without_a_control_states_no_power():
+    assert len(summaries(build(METHOD)[0])) == 3
+
+
+def test_a_claim_that_holm_takes_back_says_so():
+    # one row of three gains, with a p between 0.05 and a third of it
+    gains = {"vbi": (4.0, 5.0, 7.5), "ll": (-1.0, 0.5, 1.0), "bi": (1.0, -1.5, 0.5)}
+    records = [
+        method(0.5 + gain / 100, seed, corrector=name)
+        for name, of_seeds in gains.items()
+        for seed, gain in zip((1, 2, 5), of_seeds, strict=True)
+    ]
+    records += three_seeds("finetune-target", (0.5, 0.5, 0.5))
+    p = stats.ttest_1samp(gains["vbi"], 0).pvalue
+    assert p < 0.05 < 3 * p
+    sentence = next(line for line in verdicts(build(records)[0]) if line.startswith("the method helps: vbi"))
+    assert sentence.endswith(f"(n = 3, p = {p:.2g}): shown, but not after Holm (p = {3 * p:.2g})")
 
 
 def test_holm_is_over_the_rows_of_a_claim():

@@ -7,7 +7,7 @@ from record_factory import make_matrix, make_record
 from scipy.stats import binomtest, ttest_rel
 
 from harness.errors import UsageError
-from harness.pairing import choose, pair, rows_of
+from harness.pairing import choose, pair, rows_of, sentences
 
 
 def rows(seeds=(1, 2, 5), **changes):
@@ -96,3 +96,60 @@ def test_folders_without_a_common_row_are_refused():
     ours, theirs = make_matrix(), [*rows(model="other"), *rows(model="another")]
     with pytest.raises(UsageError, match="no row in common; name one of each with RESULTS#ROW"):
         pair(rows_of(ours), rows_of(theirs))
+
+
+def told(first, second):
+    """The sentences of two rows with these accuracies in percent, one a seed."""
+    ours = [make_record(test=test / 100, control="finetune-target", seed=seed) for seed, test in enumerate(first)]
+    return sentences(
+        pair(
+            rows_of(ours),
+            rows_of([make_record(test=test / 100, corrector="vbi", seed=seed) for seed, test in enumerate(second)]),
+        )
+    )
+
+
+def test_a_comparison_is_said_in_words_and_numbers():
+    p = ttest_rel([52, 54, 53], [50, 51, 52]).pvalue
+    verdict, power = told([50, 51, 52], [52, 54, 53])
+    # differences 2, 3, 1: mean 2, standard error 1 / sqrt(3)
+    assert verdict == (
+        "net · vbi + deep-coral: +2.00 [-0.48, +4.48] points over net · finetune-target "
+        f"(n = 3, p = {p:.2g}): no difference shown"
+    )
+    assert power.startswith(
+        "power: with 3 seeds a difference of 3.9 points would be seen 4 times in 5 (t-test); by Wilcoxon"
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ([52, 53, 54.5], "better"),
+        ([48, 49, 49.5], "worse"),
+        ([52, 53, 54], "not shown (the same difference for every seed: no spread to test against)"),
+        ([50, 51, 52], "no difference"),
+        ([50], "n = 1: no interval"),
+    ],
+)
+def test_a_comparison_ends_with_its_verdict(second, words):
+    assert told([50, 51, 52], second)[0].endswith(f"): {words}")
+
+
+def test_of_many_comparisons_those_that_outlast_holm_are_counted():
+    # four rows, of which two differ, the one by far
+    gains = {"vbi": (10, 10, 11), "ll": (1, 2, 1), "bi": (2, 2, 3), "sp": (-1, 1, 0)}
+    first, second = (
+        [
+            make_record(test=0.5 + on * gain / 100, corrector=name, corrected=1, seed=seed)
+            for name, of_seeds in gains.items()
+            for seed, gain in enumerate(of_seeds)
+        ]
+        for on in (0, 1)
+    )
+    p_values = [ttest_rel([50 + gain for gain in of_seeds], [50] * 3).pvalue for of_seeds in gains.values()]
+    assert [p < 0.05 for p in p_values] == [True, False, True, False]
+    assert 4 * min(p_values) < 0.05 < 3 * sorted(p_values)[1]
+    said = sentences(pair(rows_of(first), rows_of(second)))
+    assert said[0].startswith("B over A of net · vbi + deep-coral: +10.33 [")
+    assert said[-2] == "Holm over 4 comparisons: 1 of 2 with p < 0.05 still have it"

@@ -41,12 +41,13 @@ def command(
         _compare_published(results, published, _stand_ins(stand_ins), adapter, as_json=as_json)
         return
     _check_pair(results, only_published={"--as": bool(stand_ins), "--adapter": adapter is not None})
-    from harness.pairing import pair
+    from harness.pairing import pair, sentences
 
     first, second = results
     pairings = pair(_rows(first), _rows(second))
     if as_json:
-        click.echo(json.dumps({"version": 1, "comparisons": [_as_json(pairing) for pairing in pairings]}))
+        told = [_as_json(pairing) for pairing in pairings]
+        click.echo(json.dumps({"version": 1, "comparisons": told, "verdicts": sentences(pairings)}, ensure_ascii=False))
         return
     _render(pairings)
 
@@ -121,7 +122,9 @@ def _render(pairings: list[Pairing]) -> None:
     from rich import box
     from rich.table import Table as Grid
 
+    from harness.pairing import sentences
     from harness.report.terminal import make_console
+    from harness.report.terminal_grid import say
 
     grid = Grid(box=box.SIMPLE_HEAD, title="Test accuracy, B − A in points, 95% interval", title_justify="left")
     for heading in ("A", "B", "B − A", "Seeds", "McNemar p, per seed", "Differ in"):
@@ -137,7 +140,9 @@ def _render(pairings: list[Pairing]) -> None:
             p_values,
             ", ".join(one.differing) or "–",
         )
-    make_console().print(grid)
+    console = make_console()
+    console.print(grid)
+    say(console, sentences(pairings))
 
 
 def _as_json(pairing: Pairing) -> dict[str, Any]:

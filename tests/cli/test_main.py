@@ -83,7 +83,7 @@ def test_no_command_shows_the_help(call):
         (["leaderboard", "no-such-folder"], 2, "no-such-folder: is no folder"),
         (["report", "no-such-folder"], 2, "no-such-folder: is no folder"),
         (["compare", "no-such-folder", "another"], 2, "no-such-folder: is no folder"),
-        (["plugins", "show", "bin"], 3, 'unknown plugin "bin"; did you mean "bim"?'),
+        (["plugins", "show", "bimm"], 3, 'unknown plugin "bimm"; did you mean "bim"?'),
     ],
 )
 def test_mistakes_are_said_on_stderr(call, arguments, code, said):

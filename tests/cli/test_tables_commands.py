@@ -65,6 +65,8 @@ def test_two_rows_are_compared_seed_by_seed(call, results):
     text = call("compare", f"{results}#baseline", f"{results}#ll + deep-coral")
     assert text.code == 0
     assert "ll + deep-coral" in text.out
+    assert json.loads(shown)["verdicts"][0] in " ".join(text.out.split())
+    assert json.loads(shown)["verdicts"][0].startswith("net · ll + deep-coral: ")
 
 
 def test_folders_are_compared_row_by_row(call, results):
