@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.executors import Executor
     from harness.leaderboard import Table
     from harness.models import Input
+    from harness.records import CellFailure, CellRecord
     from harness.resolved import ResolvedModel
 
 
@@ -110,6 +111,10 @@ def tables_of(results: Path) -> list[Table]:
     """Build the tables of a results folder. Raises ``UsageError`` where there are no records."""
     from harness.leaderboard import build
 
+    return build(*_read(results))
+
+
+def _read(results: Path) -> tuple[list[CellRecord], list[CellFailure]]:
     folder = results if results.name == "records" else results / "records"
     records = read_records(folder)
     failures = read_failures(folder.parent / "failures")
@@ -118,25 +123,30 @@ def tables_of(results: Path) -> list[Table]:
         raise UsageError(
             f'{results}: {what}; expected a results folder such as results/digits-demo, made by "harness run"'
         )
-    return build(records, failures)
+    return records, failures
 
 
 def write_reports(results: Path) -> None:
     """Write leaderboard.md, .csv, .json and report.html beside the records they are made of."""
     import json
 
+    from harness.curves import curves_of
+    from harness.leaderboard import build
     from harness.report.csv_table import to_csv
     from harness.report.drawings import drawings_html, drawings_markdown
     from harness.report.html import to_html
     from harness.report.json_table import to_json
     from harness.report.markdown import to_markdown
 
-    tables, drawings = tables_of(results), read_drawings(results)
+    records, failures = _read(results)
+    tables, drawings = build(records, failures), read_drawings(results)
     texts = {
         "leaderboard.md": to_markdown(tables) + drawings_markdown(drawings, results),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": json.dumps(to_json(tables), indent=1, ensure_ascii=False) + "\n",
-        "report.html": to_html(tables, results.name, drawings_html(drawings, results)),
+        "report.html": to_html(
+            tables, results.name, drawings_html(drawings, results), curves=curves_of(records, tables)
+        ),
     }
     for name, text in texts.items():
         atomic_write(results / name, text.encode())

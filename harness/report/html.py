@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from harness.comparability import budget
 from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
 from harness.report.correctors import WORK_TITLE, work_caption, work_columns
+from harness.report.curves import CORRECTORS_TITLE, TITLE, corrector_table, curve_table
 from harness.report.dot_plot import dot_plot
 from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
+from harness.report.line_plot import accuracy_plot, corrector_plot
 from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
@@ -31,7 +33,9 @@ from harness.report.remarks import failure_lines, flag_lines, missing_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from harness.curves import TableCurves
     from harness.leaderboard import Column, Row, Table
+    from harness.report.curves import TextTable
     from harness.report.measures import SideSection
 
 DENSE = 10  # columns beyond which a table is set closer
@@ -71,6 +75,15 @@ svg .control .interval { stroke: var(--soft); }
 svg .control .dot { fill: var(--soft); }
 svg .control .hollow { stroke: var(--soft); }
 svg .control text { fill: var(--soft); }
+svg .curve { fill: none; stroke: var(--line); vector-effect: non-scaling-stroke; }
+svg .k0 { stroke: var(--mark); stroke-width: 2.5; }
+svg .k1 { stroke: var(--ink); stroke-width: 2; stroke-dasharray: 7 3; }
+svg .k2 { stroke: #d5692a; stroke-width: 2; stroke-dasharray: 2 2; }
+svg .k3 { stroke: var(--good); stroke-width: 2; stroke-dasharray: 7 2 2 2; }
+svg .k4 { stroke: #b0589f; stroke-width: 2; }
+svg .k5 { stroke: #97912a; stroke-width: 2; stroke-dasharray: 4 2; }
+svg .k6 { stroke: #4a9fc4; stroke-width: 2; stroke-dasharray: 10 2; }
+svg .k7 { stroke: var(--soft); stroke-width: 2; }
 .scroll { overflow-x: auto; }
 figure { margin: 0.5rem 0; max-width: 60rem; }
 figure img { display: block; width: 100%; background: #fff; }
@@ -92,9 +105,15 @@ figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.4rem; max-widt
 """
 
 
-def to_html(tables: Sequence[Table], title: str, drawings: str = "") -> str:
-    """Return the page; whatever names and messages hold is escaped. ``drawings`` is the section of figures, as HTML."""
-    body = "\n".join(_section(table) for table in tables)
+def to_html(tables: Sequence[Table], title: str, drawings: str = "", *, curves: Sequence[TableCurves] = ()) -> str:
+    """Return the page; whatever names and messages hold is escaped. ``drawings`` is the section of figures, as HTML.
+
+    ``curves``: the budget curves of these tables, each of which its table's section shows.
+    """
+    of_table = {one.key: one for one in curves}
+    body = "\n".join(
+        _section(table, of_table.get(table.comparable.key if table.comparable else "")) for table in tables
+    )
     name = escape(title)
     return f"""<!doctype html>
 <html lang="en">
@@ -114,7 +133,7 @@ def to_html(tables: Sequence[Table], title: str, drawings: str = "") -> str:
 """
 
 
-def _section(table: Table) -> str:
+def _section(table: Table, curves: TableCurves | None) -> str:
     parts = [f"<h2>{escape(table.title)}</h2>"]
     if table.note:
         parts.append(_soft(f"{table.note}."))
@@ -127,7 +146,9 @@ def _section(table: Table) -> str:
         parts += ["<h3>Verdicts</h3>", _list(summaries(table)), _list(verdicts(table), css="soft")]
     parts += [
         *(part for section in side_sections(table) for part in _side_section(section)),
+        *(_curves(curves) if curves and curves.trained else []),
         *_works(table),
+        *(_corrections(curves) if curves and curves.correctors else []),
         *_figures(table),
     ]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
@@ -177,6 +198,24 @@ def _side_section(section: SideSection) -> list[str]:
         parts += [_soft(f"{one.title}."), _grid(["Row", *one.headings], lines, names=1)]
         parts += [_list(one.notes)] if one.notes else []
     return parts
+
+
+def _curves(curves: TableCurves) -> list[str]:
+    return [f"<h3>{TITLE}</h3>", accuracy_plot(curves), *_text_table(curve_table(curves))]
+
+
+def _corrections(curves: TableCurves) -> list[str]:
+    return [f"<h3>{CORRECTORS_TITLE}</h3>", corrector_plot(curves), *_text_table(corrector_table(curves))]
+
+
+def _text_table(table: TextTable) -> list[str]:
+    lines = []
+    for index, (label, control) in enumerate(zip(table.labels, table.dim, strict=True)):
+        cells = [_cell(column.cells[index], column.heading.replace("\n", " ")) for column in table.columns]
+        name = _cell(label, table.heading, "name")
+        lines.append(f"<tr{' class=control' if control else ''}>{name}{''.join(cells)}</tr>")
+    heads = [table.heading, *(column.heading for column in table.columns)]
+    return [_grid(heads, lines, names=1), *map(_soft, table.notes)]
 
 
 def _works(table: Table) -> list[str]:
