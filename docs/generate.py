@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
+from fractions import Fraction
 from inspect import getdoc, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from harness import hookspecs
 from harness.budget import Adaptation, Baseline
@@ -143,6 +145,49 @@ def attacks_page() -> str:
     return "\n".join(parts)
 
 
+def adapters_page() -> str:
+    """Return docs/adapters.md: every adapter of the installed plugins, with its options."""
+    manager = Manager.discover()
+    found = sorted(offers(manager, "adapter"), key=lambda row: str(row["name"]))
+    parts = [
+        f"# The {len(found)} adapters\n",
+        (
+            "Written by `make docs` from the installed plugins. Uses: the source T', the target T, or both. Labels: whether the "
+            "target's labels enter, in the loss or in how batches are drawn; such rows are flagged in every table. Steps: whether "
+            "the training loop makes gradient steps, or the adapter changes the weights by itself. Learning rate, optimizer, "
+            "schedule, batch size, batch-norm policy, precision, clipping, queue and shrinkage are no options of an adapter: they "
+            "are the experiment's (`adaptation`), the same for every arm. `finetune` and `recalibrate-bn` are controls alone.\n"
+        ),
+        "| adapter | uses | labels | steps | options | what it does |",
+        f"|{' --- |' * 6}",
+    ]
+    return "\n".join([*parts, *(_adapter_row(row, manager) for row in found), ""])
+
+
+def _adapter_row(row: Mapping[str, Any], manager: Manager) -> str:
+    uses, kind = row["uses"], cast("Any", manager.load(manager.find("adapter", row["qualified"])))
+    domains = " and ".join(name for name in ("source", "target") if uses[name])
+    shown = [f"`{name}` {_shown(field)}" for name, field in kind.options_type.model_fields.items()]
+    steps = _yes(kind.takes_gradient_steps())
+    return f"| `{row['name']}` | {domains} | {_yes(uses['target_labels'])} | {steps} | {', '.join(shown) or '–'} | {_cited(kind)} |"
+
+
+def _shown(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if not isinstance(value, float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    short = f"{value:.4g}"
+    # As the papers write them where a decimal would be rounded: 1/750, 8/255.
+    return short if float(short) == value else str(Fraction(value).limit_denominator(1000))
+
+
+def _cited(kind: Any) -> str:
+    """Return a class's sentence, and its module's: that one names the source."""
+    module = (getdoc(sys.modules[kind.__module__]) or "").partition("\n")[0]
+    text = f"{(getdoc(kind) or '').partition(chr(10))[0]} {module}"
+    return escape(text.replace("``", "`")).replace("\\`", "`")
+
+
 def _attack_row(row: Mapping[str, Any]) -> str:
     goals = "both" if len(row["goals"]) > 1 else row["goals"][0]
     words = [row["norm"], goals, _yes(row["gradients"]), row["budget"], _yes(row["stochastic"])]
@@ -158,6 +203,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "spec.md": spec_page,
     "hooks.md": hooks_page,
     "attacks.md": attacks_page,
+    "adapters.md": adapters_page,
 }
 
 

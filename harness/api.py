@@ -9,18 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.bridging import DEFAULT_EPS, Bridge, Entry, Parameter, Table, ValueType, Word
-    from harness.contract import (
+    from harness.adapting import (
+        AdaptedNetwork,
         Adapter,
         AdapterCapabilities,
+        Batch,
+        Corrections,
+        Domain,
+        Loop,
+        Outputs,
+        Sampling,
+        Shrinkage,
+        WeightAveraging,
+    )
+    from harness.bridging import DEFAULT_EPS, Bridge, Entry, Parameter, Table, ValueType, Word
+    from harness.contract import (
         Architecture,
         Attack,
-        Batch,
         Capabilities,
         Classifier,
         Criterion,
         DatasetProvider,
-        Domain,
         Examples,
         FractionalFloat,
         ImageData,
@@ -43,18 +52,27 @@ if TYPE_CHECKING:
     from harness.measuring import Evaluation, Evaluator, EvaluatorEps, Findings, Part, Quantizer, ReportFormat
 
 _HOMES = {
-    "harness.bridging": ("DEFAULT_EPS", "Bridge", "Entry", "Parameter", "Table", "ValueType", "Word"),
-    "harness.contract": (
+    "harness.adapting": (
+        "AdaptedNetwork",
         "Adapter",
         "AdapterCapabilities",
+        "Batch",
+        "Corrections",
+        "Domain",
+        "Loop",
+        "Outputs",
+        "Sampling",
+        "Shrinkage",
+        "WeightAveraging",
+    ),
+    "harness.bridging": ("DEFAULT_EPS", "Bridge", "Entry", "Parameter", "Table", "ValueType", "Word"),
+    "harness.contract": (
         "Architecture",
         "Attack",
-        "Batch",
         "Capabilities",
         "Classifier",
         "Criterion",
         "DatasetProvider",
-        "Domain",
         "Examples",
         "FractionalFloat",
         "ImageData",
@@ -88,6 +106,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DEFAULT_EPS",
+    "AdaptedNetwork",
     "Adapter",
     "AdapterCapabilities",
     "Architecture",
@@ -97,6 +116,7 @@ __all__ = [
     "Capabilities",
     "Classifier",
     "ContractError",
+    "Corrections",
     "Criterion",
     "DataError",
     "DatasetProvider",
@@ -114,9 +134,11 @@ __all__ = [
     "ImageData",
     "InputShape",
     "Library",
+    "Loop",
     "NoOptions",
     "Norm",
     "Options",
+    "Outputs",
     "Parameter",
     "Part",
     "Perturbed",
@@ -124,9 +146,12 @@ __all__ = [
     "Quantizer",
     "ReportFormat",
     "SampleStreams",
+    "Sampling",
+    "Shrinkage",
     "Spending",
     "Table",
     "ValueType",
+    "WeightAveraging",
     "Word",
     "did_you_mean",
     "fold_batch_norm",

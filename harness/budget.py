@@ -11,6 +11,7 @@ from harness.contract import FractionalFloat
 from harness.faults import KeyFaultError
 
 BatchNormPolicy = Literal["joint", "separate", "frozen", "target-only"]
+Precision = Literal["float32", "bfloat16"]
 PositiveFloat = Annotated[FractionalFloat, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[FractionalFloat, Field(ge=0, allow_inf_nan=False)]
 
@@ -32,6 +33,14 @@ class Training(BaseModel):
     batch_size: Annotated[int, Field(ge=2)] = Field(128, description="Samples of a step, of each domain.")
     augmentation: Literal["none", "flip", "flip-crop"] = Field(
         "none", description="Random horizontal flips; crops after padding by an eighth of the image."
+    )
+    precision: Precision = Field(
+        "float32",
+        description="What the network computes in while it is trained; bfloat16 is mixed precision, weights and losses stay "
+        "float32, and so does every evaluation.",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None, description="The largest norm of all gradients together; longer ones are scaled down to it."
     )
 
 
@@ -55,6 +64,19 @@ class Adaptation(Training):
         "separate",
         description="Batch statistics of source and target: joint in one batch, separate, frozen, or running "
         "statistics of the target only.",
+    )
+
+    backbone_lr_factor: PositiveFloat = Field(
+        1.0, description="Learning rate of all layers but the last linear one, as a factor of lr."
+    )
+    queue: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Earlier batches whose outputs adapters may use beside a step's own, for statistics that a batch alone is "
+        "too small for.",
+    )
+    shrinkage: Annotated[FractionalFloat, Field(ge=0, le=1, allow_inf_nan=False)] | Literal["ledoit-wolf"] = Field(
+        0.0,
+        description="How far adapters draw a covariance towards a multiple of the identity: a share, or ledoit-wolf's estimate.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What plugins are written against: options, capabilities, attacks, adapters, architectures, data sets.
+"""What plugins are written against: options, capabilities, attacks, architectures, data sets; adapters: ``harness.adapting``.
 
 Nothing here imports torch when it is imported, so that names, options and schemas are listed at once.
 """
@@ -17,7 +17,7 @@ from harness import kinds
 from harness.tensor_files import scratch_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -214,70 +214,6 @@ class Attack(Configurable[OptionsT], ABC):
     @abstractmethod
     def run(self, classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
         """Perturb ``images`` (N, C, H, W, in ``classifier.bounds``) to lower ``criterion.loss``; same shape back."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterCapabilities:
-    """What an adapter uses.
-
-    ``target``: the target's images or outputs enter its losses. ``target_labels``: so do the target's labels.
-    """
-
-    target: bool = True
-    target_labels: bool = False
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One domain's share of a step: images (N, C, H, W), features (N, D), logits (N, K), labels (N,) or None."""
-
-    images: Tensor
-    labels: Tensor | None
-    features: Tensor
-    logits: Tensor
-
-
-class Domain(Protocol):
-    """A domain's samples, for adapters that own their passes over the data."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    def batches(self, batch_size: int) -> Iterable[Tensor]:
-        """Yield the images (N, C, H, W, pixels in [0, 1]) in batches of a fixed order."""
-
-
-class Adapter(Configurable[OptionsT], ABC):
-    """Adapt a classifier from a source domain to a target domain. The harness owns the loop.
-
-    One with gradient steps returns its ``losses``; one without overrides ``adapt``.
-    """
-
-    capabilities: ClassVar[AdapterCapabilities] = AdapterCapabilities()
-
-    def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:
-        """Return the named loss terms of one step, weighted; their sum is minimized.
-
-        ``target.labels`` is None unless ``capabilities.target_labels``.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has neither losses() nor adapt()")
-
-    def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:  # noqa: ARG002 (a default)
-        """Return figures to record beside the losses, at each validation; ``X-noise-floor`` is shown beside ``X``."""
-        return {}
-
-    def modules(self, num_features: int, num_classes: int) -> Mapping[str, nn.Module]:  # noqa: ARG002 (a default)
-        """Return modules of its own to train along, such as a discriminator."""
-        return {}
-
-    def adapt(self, network: nn.Module, source: Domain, target: Domain) -> None:
-        """Change ``network`` (pixels to logits) in place without gradient steps."""
-        raise NotImplementedError
-
-    @classmethod
-    def takes_gradient_steps(cls) -> bool:
-        """Whether the harness's training loop is used: true unless ``adapt`` is overridden."""
-        return cls.adapt is Adapter.adapt
 
 
 @dataclass(frozen=True, kw_only=True)

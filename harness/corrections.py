@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.averages import if_all_have, over_seeds, where_any_has
+from harness.controls import SUBSTITUTES
 from harness.rows import RowKey
 from harness.searches import corrector_name
 
@@ -68,7 +69,7 @@ def counts_of(records: Mapping[int, CellRecord]) -> CorrectionCounts | None:
     done = {seed: record.correction for seed, record in records.items() if record.correction}
     if len(done) < len(records):
         return None
-    return _counts(done, sham=any(record.cell.control == "sham" for record in records.values()))
+    return _counts(done, sham=any(record.cell.control in SUBSTITUTES for record in records.values()))
 
 
 def work_of(records: Mapping[int, CellRecord]) -> Work | None:
@@ -110,7 +111,7 @@ def works_of(records: Iterable[CellRecord]) -> list[Work]:
 def _attacked(record: CellRecord) -> Correction | None:
     """Return what an attack did; a sham's counts are of its own random moves."""
     made = record.correction
-    return made if made and made.attack is not None and record.cell.control != "sham" else None
+    return made if made and made.attack is not None and record.cell.control not in SUBSTITUTES else None
 
 
 def _made(made: Correction) -> tuple[str, ...]:

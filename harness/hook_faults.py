@@ -6,8 +6,9 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from harness import contract, drawing, hookspecs, measuring
-from harness.contract import AdapterCapabilities, Capabilities, Library, Options
+from harness import adapting, contract, drawing, hookspecs, measuring
+from harness.adapting import AdapterCapabilities
+from harness.contract import Capabilities, Library, Options
 from harness.kinds import BASES
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def is_offer(name: object, target: object) -> bool:
 
 def class_fault(kind: Kind, loaded: object) -> str | None:
     """Return what is wrong with a plugin's class, if anything is."""
-    base: Any = next(found for home in (contract, measuring, drawing) if (found := getattr(home, BASES[kind], None)))
+    base: Any = next(
+        found for home in (contract, adapting, measuring, drawing) if (found := getattr(home, BASES[kind], None))
+    )
     if not isinstance(loaded, type) or not issubclass(loaded, base):
         return f"is no subclass of harness.api.{BASES[kind]}"
     plugin: Any = loaded

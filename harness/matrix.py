@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from harness.cells import Cell, Picture, Setting
+from harness.controls import TRAINED_ON_TARGET
 from harness.data import validation_size
 from harness.models import input_of, model_identity
 from harness.records import CellName, Comparable, file_stem
@@ -19,11 +20,11 @@ from harness.resolved import (
     ResolvedPlugin,
     ResolvedQuantizer,
 )
+from harness.rivals import rival_of
 from harness.search import GRID
 from harness.settling import settled
 from harness.stages.jobs import (
     Arm,
-    BaselineJob,
     EvaluateJob,
     FigureJob,
     MeasureJob,
@@ -32,7 +33,7 @@ from harness.stages.jobs import (
     SplitJob,
     Subject,
 )
-from harness.stages.making import ArmMaker, StageMaker, adapts_by_gradient
+from harness.stages.making import ArmMaker, Rival, StageMaker, adapts_by_gradient, baseline_stage
 from harness.store import content_key
 
 if TYPE_CHECKING:
@@ -77,13 +78,18 @@ class SubjectRows:
         # What the judge's verdicts depend on beside the weights.
         self.judging: list[Any] = [quantizer.quantizer.identity(), seed] if quantizer else []
         self.maker = StageMaker.on(self.subject, device=setting.device, threads=setting.threads)
-        self.baseline = self._baseline()
+        self.baseline = baseline_stage(self.maker, self.identity, self.experiment.baseline)
         self.split = self.maker.stage(
             SplitJob(self.subject), {"baseline": self.baseline}, self._judged(self.subject.validation, seed)
         )
         experiment = self.experiment
         self.arms = ArmMaker(
-            self.maker, self.baseline, self.split, experiment.attack_batch_size, experiment.attack_passes
+            self.maker,
+            self.baseline,
+            self.split,
+            experiment.attack_batch_size,
+            experiment.attack_passes,
+            self._rival() if "transferred" in experiment.control_names else None,
         )
         self.baseline_evaluate = self._evaluate("target", "corrected", self.baseline, None)
         self.comparable = self._comparable()
@@ -99,8 +105,7 @@ class SubjectRows:
         controls = self.experiment.control_names
         if "none" in controls:
             yield "none", None
-        alone: tuple[tuple[Control, str], ...] = (("recalibrate-bn", "recalibrate-bn"), ("finetune-target", "finetune"))
-        for control, adapter in alone:
+        for control, adapter in TRAINED_ON_TARGET.items():
             if control in controls:
                 yield control, Arm(None, self._control_adapter(adapter), "target")
         for resolved in self.resolved.adapters:
@@ -129,6 +134,8 @@ class SubjectRows:
             yield None if corrector.attack else "curriculum", Arm(corrector, adapter, "corrected")
             if "sham" in controls and corrector.attack:
                 yield "sham", Arm(corrector, adapter, "sham")
+            if "transferred" in controls and corrector.attack:
+                yield "transferred", Arm(corrector, adapter, "transferred")
 
     def _correctors(self) -> list[ResolvedCorrector]:
         """Return the correctors, the curriculum first; it is added as a control where the spec does not list it."""
@@ -229,15 +236,11 @@ class SubjectRows:
 
     # -- stages -----------------------------------------------------------------------------------------------------
 
-    def _baseline(self) -> Stage:
-        model = self.subject.model
-        training = None if model.trained else self.experiment.baseline
-        own: list[Any] = [self.identity, training.model_dump(mode="json") if training else None]
-        if training is not None:
-            own += [self.subject.data, self.subject.validation]
-        if model.weights is None or training is not None:
-            own.append(self.subject.seed)
-        return self.maker.stage(BaselineJob(self.subject, training), {}, own)
+    def _rival(self) -> Rival:
+        subject = rival_of(self.subject, self.resolved, self.data)
+        maker = StageMaker.on(subject, device=self.setting.device, threads=self.setting.threads)
+        identity = model_identity(subject.model, subject.shape, self.manager)
+        return Rival(maker, baseline_stage(maker, identity, self.experiment.baseline))
 
     def _evaluate(self, source: SourceKind, keep: Keep, weights: Stage, perturbed: Stage | None) -> Stage:
         own = self._judged(source, keep, self.subject.seed)

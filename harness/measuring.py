@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from harness.contract import Classifier, Domain, Norm, SampleStreams
+    from harness.adapting import Domain
+    from harness.contract import Classifier, Norm, SampleStreams
 
 
 EvaluatorEps = Annotated[FractionalFloat, Field(gt=0)] | Literal["standard"]

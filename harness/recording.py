@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from harness.controls import SUBSTITUTES
 from harness.recording_search import chosen_of
 from harness.records import (
     SPEEDS,
@@ -18,6 +19,7 @@ from harness.records import (
     Measure,
     Quantized,
     TestPredictions,
+    step_time,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
         warnings=[
             *_warnings(correction, cell),
             *_remarks(cell, evaluation.meta),
+            *_adapters_remarks(cell, adaptation),
             *(chosen.warnings if chosen else ()),
         ],
         versions=_versions(cell) | dict(chosen.versions if chosen else {}),
@@ -86,6 +89,13 @@ def _remarks(cell: Cell, evaluation: Mapping[str, Any]) -> list[str]:
     """Return what the subject's quantizer has to say of its work."""
     asked = cell.evaluate.job.subject.quantizer
     return [] if asked is None else [f"{asked.quantizer.plugin.name}: {remark}" for remark in evaluation["remarks"]]
+
+
+def _adapters_remarks(cell: Cell, adaptation: Artifact | None) -> list[str]:
+    """Return what the adapter has to say of its work."""
+    if adaptation is None or cell.adapter is None:
+        return []
+    return [f"{cell.adapter.name}: {remark}" for remark in adaptation.meta["remarks"]]
 
 
 def _measure(asked: ResolvedEvaluator, found: Artifact) -> Measure:
@@ -129,10 +139,10 @@ def _correction(cell: Cell, store: Store, chosen: Chosen | None, *, split: Mappi
         return Correction(**nothing, **counts, options={}, survived={}, flags=[], **_initial_losses(split, 0.0, 0))
     kept = meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"]
     loss = meta["losses"][cell.corrector.keep]
-    if cell.name.control == "sham":
-        sham = chosen.sham if chosen and chosen.sham else _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
-        meta = {**meta, **_sham(cell, sham)}
-        loss = sham[cell.corrector.keep]["loss"]
+    if cell.name.control in SUBSTITUTES:
+        shown = chosen.shown if chosen and chosen.shown else _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
+        meta = {**meta, **_substituted(cell, shown)}
+        loss = shown[cell.corrector.keep]["loss"]
     return Correction(
         attack=cell.corrector.attack.plugin.qualified,
         objective=cell.corrector.objective,
@@ -153,11 +163,11 @@ def _initial_losses(split: Mapping[str, Any], loss: float, kept: int) -> dict[st
     }
 
 
-def _sham(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is the sham's own: how many of the moved samples are labelled true, how far they were moved."""
+def _substituted(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the substitutes' own: how many of them are labelled true, how far they are from their samples."""
     moved = cell.corrector.keep if cell.corrector else "corrected"
     own = {"corrected": meta[moved]["labelled_true"], "median_norm": meta[moved]["median_norm"]}
-    return {**own, "survived": {}, "forward": 0, "backward": 0, "flags": []}
+    return {**own, "curve": [], "survived": {}, "forward": 0, "backward": 0, "flags": []}
 
 
 def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
@@ -166,7 +176,7 @@ def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
     return Adaptation(
         adapter=cell.adapter.adapter.plugin.qualified,
         options=cell.adapter.adapter.options.model_dump(mode="json"),
-        **{name: value for name, value in artifact.meta.items() if name != "search"},
+        **{name: value for name, value in artifact.meta.items() if name not in {"search", "remarks"}},
     )
 
 
@@ -199,12 +209,19 @@ def _times(cell: Cell, store: Store) -> dict[str, float]:
     times: dict[str, float] = {}
     for stage in stages:
         times[stage.kind] = times.get(stage.kind, 0.0) + _meta(store, stage).times["seconds"]
+    times |= _step_times(_meta(store, cell.adapt)) if cell.adapt else {}
     speeds = {name: value for name, value in _meta(store, cell.evaluate).times.items() if name in SPEEDS}
     if cell.adapt and cell.adapt.kind == "search":
         # Its trials, which have seconds of their own, and the correction it chose, not all that it tried.
         tuned = _meta(store, cell.adapt).times
         times |= {name: seconds for name, seconds in tuned.items() if name != "seconds"}
     return times | speeds
+
+
+def _step_times(adaptation: Artifact) -> dict[str, float]:
+    """Return the seconds up to each checkpoint."""
+    names = [step_time(point["step"]) for point in adaptation.meta["history"]]
+    return {name: adaptation.times[name] for name in names if name in adaptation.times}
 
 
 def _distinct(stages: Iterable[Stage]) -> list[Stage]:

@@ -24,14 +24,15 @@ NEAR = 0.02  # of a range's width
 class Chosen:
     """A search's part of the record, the cell with the settings that it chose, and what is to be said of it.
 
-    ``correct`` and ``sham`` are what these stages told, where the search tuned the corrector; otherwise they are the cell's own.
+    ``correct`` and ``shown`` (a substitute's, such as the sham's) are what these stages told, where the search tuned the
+    corrector; otherwise they are the cell's own.
     """
 
     search: Search
     cell: Cell
     warnings: tuple[str, ...]
     correct: Mapping[str, Any] | None
-    sham: Mapping[str, Any] | None
+    shown: Mapping[str, Any] | None
     versions: Mapping[str, str]
 
 
@@ -51,7 +52,7 @@ def chosen_of(cell: Cell, artifact: Artifact | None) -> Chosen | None:
     parts = job.space.tuned(settings, adaptation=job.adaptation, adapter=job.arm.adapter, corrector=job.arm.corrector)
     tuned = replace(cell, adapter=parts.adapter, corrector=parts.corrector)
     warnings = (*_lost(search), *filter(None, (_at_an_end(one, settings[one.name]) for one in job.space.dimensions)))
-    return Chosen(search, tuned, warnings, found.get("correct"), found.get("sham"), job.versions)
+    return Chosen(search, tuned, warnings, found.get("correct"), found.get("shown"), job.versions)
 
 
 def _lost(search: Search) -> list[str]:

@@ -24,6 +24,11 @@ SPEEDS = ("images_per_second.full_precision", "images_per_second.quantized")
 """Under ``times``: how many images a quantized subject and its full-precision counterpart classify a second."""
 
 
+def step_time(step: int) -> str:
+    """Return under what name ``times`` keeps the seconds that an adaptation took up to a checkpoint, validations left out."""
+    return f"step {step}"
+
+
 class Frozen(BaseModel):
     """A part of a record: immutable, nothing unknown in it."""
 
@@ -69,8 +74,10 @@ class Correction(Frozen):
 
     ``wrong`` is |T_w|, ``corrected`` |T_a|; ``median_norm`` the median of the corrected samples' perturbations in ``norm``.
     ``survived``: how many of the corrected stay so after rounding to uint8, to float16 and after a horizontal flip.
-    ``forward`` and ``backward`` count images through the network while attacking. ``loss_target`` and ``loss_source`` are the mean
-    cross-entropy of the classifier as it was, before any adaptation, over ``T`` and over ``T'``.
+    ``curve``: (passes, corrected) pairs: so many samples are corrected after so many passes, forward and backward, per attacked
+    image, on average over a batch; empty in records of before it was kept. ``forward`` and ``backward`` count images through the
+    network while attacking. ``loss_target`` and ``loss_source`` are the mean cross-entropy of the classifier as it was, before
+    any adaptation, over ``T`` and over ``T'``.
     """
 
     attack: str | None
@@ -88,6 +95,7 @@ class Correction(Frozen):
     flags: list[str]
     loss_target: float | None = None
     loss_source: float | None = None
+    curve: list[tuple[float, int]] = Field(default_factory=list)
 
 
 class Accuracies(Frozen):

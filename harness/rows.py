@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.controls import SUBSTITUTES, TRAINED_ON_TARGET
+
 if TYPE_CHECKING:
     from harness.controls import Control
     from harness.records import CellName
 
-STANDALONE = ("none", "recalibrate-bn", "finetune-target", "target-to-target", "random-subset")
+STANDALONE = ("none", *TRAINED_ON_TARGET, "target-to-target", "random-subset")
 CORRECTORS = ("none", "bi", "bih", "vbi-iter1", "vbi", "ll", "ddn", "sp")
 
 
@@ -39,21 +41,21 @@ class RowKey(NamedTuple):
     def source_label(self) -> str:
         """What the source set is made with: a corrector or what stands in for it; empty where there is no such set."""
         made = "curriculum" if self.corrector in {None, "none"} else str(self.corrector)
-        names = {
+        names: dict[str, str] = {
             "none": "baseline",
-            "recalibrate-bn": "",
-            "finetune-target": "",
+            **dict.fromkeys(TRAINED_ON_TARGET, ""),
             "target-to-target": "T→T",
             "random-subset": "random subset",
             "curriculum": "curriculum",
             "sham": f"sham of {made}",
+            "transferred": f"{made} for another model",
         }
         return names.get(self.control or "", made)
 
     @property
     def adapter_label(self) -> str:
         """How the classifier was adapted, empty for the baseline."""
-        if self.control in {"recalibrate-bn", "finetune-target", "finetune-source"}:
+        if self.control == "finetune-source" or self.control in TRAINED_ON_TARGET:
             return str(self.control)
         return "" if self.control == "none" else self.adapter
 
@@ -68,7 +70,8 @@ class RowKey(NamedTuple):
     def order(self) -> tuple[object, ...]:
         """Sort key: the baseline, the controls that stand alone, then each corrector's rows with their controls."""
         if self.control in STANDALONE:
-            return (0, STANDALONE.index(self.control), "", False, self.adapter, False)
+            return (0, STANDALONE.index(self.control), "", False, self.adapter, 0)
         corrector = "none" if self.is_curriculum else self.corrector or "none"
+        last = SUBSTITUTES.index(self.control) + 1 if self.control in SUBSTITUTES else 0
         place = CORRECTORS.index(corrector) if corrector in CORRECTORS else len(CORRECTORS)
-        return (1, place, corrector, self.control == "finetune-source", self.adapter, self.control == "sham")
+        return (1, place, corrector, self.control == "finetune-source", self.adapter, last)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.budget import Adaptation, Baseline
-from harness.controls import ALL_CONTROLS, Control
+from harness.controls import ALL_CONTROLS, DEFAULT_CONTROLS, Control
 from harness.errors import SpecError
 from harness.references import (
     LONGEST_NAME,
@@ -92,8 +92,10 @@ class Experiment(Section):
     adapters: list[AdapterReference] = Field(
         description="A list of adapters: names, or mappings; an empty one where figures alone are wanted."
     )
-    controls: Literal["default", "none"] | list[Control] = Field(
-        "default", description="The rival explanations: all of them, none (said aloud), or some."
+    controls: Literal["default", "all", "none"] | list[Literal["default"] | Control] = Field(
+        "default",
+        description="The rival explanations: the default eight, all of them, none (said aloud), or some; in a list, default stands "
+        "for its eight.",
     )
     adaptation: Adaptation = Field(
         default_factory=Adaptation, description="Stage 5's training loop, the same for all arms."
@@ -157,9 +159,15 @@ class Experiment(Section):
     @property
     def control_names(self) -> tuple[Control, ...]:
         """The controls asked for."""
-        if self.controls == "default":
+        if self.controls == "none":
+            return ()
+        if self.controls == "all":
             return ALL_CONTROLS
-        return () if self.controls == "none" else tuple(self.controls)
+        listed: list[Literal["default"] | Control] = ["default"] if self.controls == "default" else self.controls
+        expanded: list[Control] = [
+            name for one in listed for name in (DEFAULT_CONTROLS if one == "default" else (one,))
+        ]
+        return tuple(dict.fromkeys(expanded))
 
 
 @dataclass(frozen=True)

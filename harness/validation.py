@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     ModelT = TypeVar("ModelT", bound=BaseModel)
 
 LONGEST = 60
+LONGEST_LISTING = 150
 
 _TYPES = {
     "string_type": "text",
@@ -191,6 +192,8 @@ class _Describer:
             text = str(fault.context["error"])
             return f"{here}got {shown(fault.given)}, {text}" if text.startswith("expected") else f"{here}{text}"
         expected, hint = self._expected(group)
+        if hint and len(expected) > LONGEST_LISTING:  # the one that was meant is enough
+            return f"{here}got {shown(fault.given)}{hint}"
         return f"{here}got {shown(fault.given)}, expected {expected}{hint}"
 
     def _unknown(self, key: str, path: Location) -> str:

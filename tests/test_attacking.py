@@ -19,6 +19,7 @@ from harness.engine.examples import TrainingExamples
 from harness.engine.gradients import loss_gradient
 from harness.engine.images import ImageSet
 from harness.errors import ContractError
+from harness.stages.correct import POINTS, curve_of
 from harness_paper.bim import BIM, BIMOptions
 from harness_paper.ddn import DDN, DDNOptions
 from harness_paper.salt_and_pepper import SaltAndPepper, SaltAndPepperOptions
@@ -85,6 +86,27 @@ def test_the_choice_of_iterate_holds_for_any_attack(select, expected):
 def test_passes_are_those_of_the_attack_and_one_of_the_clean_images():
     result = correct_dark(brighten, select="min-norm")
     assert (result.passes.forward, result.passes.backward) == (4 + 4 * 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"), [("first-hit", [1, 1, 2, 2]), ("min-norm", [1, 1, 2, 2]), ("final", [4, 4, 4, torch.inf])]
+)
+def test_the_passes_after_which_a_sample_is_corrected_are_those_until_its_first_hit(select, expected):
+    """Brightened by 0.3, then by 0.5, 0.2 and 0.4, of which a library would return the last."""
+    network = threshold_classifier()
+    images = pixels(0.4, 0.35, 0.15, 0.05)
+    result = corrector(brighten, network, select=select).correct(images, ONES, torch.arange(4))
+    assert result.met_after.tolist() == expected
+    assert torch.equal(result.met_after.isfinite(), result.corrected)
+
+
+def test_a_curve_of_corrections_counts_up_to_all_of_them():
+    assert curve_of(torch.tensor([3.0, 1.0, 2.5, 1.0])) == [(1.0, 2), (2.5, 3), (3.0, 4)]
+    assert curve_of(torch.empty(0)) == []
+    many = curve_of(torch.arange(1000).float())
+    assert len(many) == POINTS
+    assert (many[0], many[-1]) == ((0.0, 1), (999.0, 1000))
+    assert all(corrected == passes + 1 for passes, corrected in many)
 
 
 def test_an_attack_is_ended_when_every_sample_has_its_first_hit():

@@ -11,10 +11,11 @@ from toys import Run, Surroundings, adaptation_training, pixel_classifier, rando
 from harness.api import NoOptions
 from harness.engine.domains import DomainView
 from harness.engine.images import ImageSet, to_pixels
-from harness.stages.adapt import TwoDomainTask
+from harness.stages.adapt import loop_of
 from harness.stages.context import state_of
 from harness.stages.jobs import AdaptJob
 from harness.stages.merge import source_images
+from harness.stages.two_domains import TwoDomainTask
 from harness_adaptation.finetune import FineTune
 from harness_adaptation.recalibrate_bn import RecalibrateBatchNorm, RecalibrateOptions
 
@@ -102,7 +103,7 @@ def test_a_network_without_batch_norm_is_left_as_it_is():
 
 def test_recalibration_reads_all_of_t_and_takes_no_steps(done):
     artifact = done.adapt("recalibrate-bn", source="target")
-    assert artifact.meta == {"steps": 0, "best_step": 0, "history": []}
+    assert artifact.meta == {"steps": 0, "best_step": 0, "history": [], "remarks": []}
     first = next(name for name in artifact.tensors if name.endswith("running_mean"))
     network = done.network
     train = done.at.context().train
@@ -159,7 +160,11 @@ def orders(done, source, perturbed):
     job = AdaptJob(done.at.subject, done.at.adapter("finetune"), source, "corrected", adaptation_training())
     context = done.at.context()
     images = source_images(source, "corrected", done.with_perturbed(perturbed), context)
-    task = TwoDomainTask(job, FineTune(NoOptions()), done.network, images, context)
+    adapter = FineTune(NoOptions())
+    adapter.loop = loop = loop_of(job, adapter, done.network, images, inputs=done.inputs, context=context)
+    task = TwoDomainTask(
+        job, adapter, done.network, images, context, loop=loop, wrong=done.inputs["split"].tensors["wrong"]
+    )
     return [
         torch.cat([order.batch(step) for step in range(40)]).tolist()
         for order in (task.source_order, task.target_order)

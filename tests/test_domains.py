@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from toys import pixel_classifier, random_images
 
-from harness.engine.domains import DomainView, TwoDomainForward, batch_of, running_statistics_kept
+from harness.engine.domains import DomainView, TwoDomainForward, no_outputs, running_statistics_kept
 from harness.engine.images import ImageSet
-from harness.engine.networks import Outputs
 
 SOURCE, TARGET = random_images(6, seed=1), 0.5 * random_images(4, seed=2)
 MOMENTUM = 0.1
@@ -125,11 +124,35 @@ def test_a_target_that_nothing_looks_at_is_not_passed(policy):
     assert TwoDomainForward(without, policy, target_gradients=True)(SOURCE, TARGET)[1] is not None
 
 
-def test_a_batch_without_outputs_has_empty_ones():
-    shown = batch_of(SOURCE, None, Outputs(torch.ones(6, 2), torch.ones(6, 3)))
-    assert (shown.features.shape, shown.logits.shape, shown.labels) == ((6, 2), (6, 3), None)
-    hidden = batch_of(SOURCE, None, None)
+def test_a_domain_that_nothing_looks_at_has_empty_outputs():
+    hidden = no_outputs(SOURCE)
     assert hidden.features.shape == hidden.logits.shape == (6, 0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_source_that_nothing_looks_at_is_not_passed_and_leaves_no_trace_in_the_statistics(policy):
+    classifier = network()
+    forward = TwoDomainForward(classifier, policy, target_gradients=True, source_seen=False)
+    forward.train_mode()
+    source, target = forward(SOURCE, TARGET)
+    assert source is None
+    assert target.logits.shape == (4, 2)
+    expected = (np.zeros(3), np.ones(3)) if policy == "frozen" else moved(0.0, 1.0, TARGET)
+    layer = layer_of(classifier)
+    assert layer.running_mean.numpy() == pytest.approx(expected[0], abs=1e-6)
+    assert layer.running_var.numpy() == pytest.approx(expected[1], rel=1e-5)
+
+
+def test_bfloat16_is_in_the_network_alone():
+    classifier = network()
+    forward = TwoDomainForward(classifier, "separate", target_gradients=True, precision="bfloat16")
+    forward.train_mode()
+    exact = TwoDomainForward(classifier, "separate", target_gradients=True)(SOURCE, TARGET)[0].logits
+    rounded = forward(SOURCE, TARGET)[0].logits
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    # Eight bits of mantissa.
+    assert torch.allclose(rounded, exact, rtol=2**-6, atol=2**-6)
 
 
 def test_a_domain_is_its_images_in_their_order():

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from adapter_toys import batch
 from fresh_environments import FreshEnvironment
 from record_factory import make_failure, method
 from ruamel.yaml import YAML
@@ -22,7 +23,7 @@ from toys import threshold_classifier
 
 from harness import hookspecs
 from harness.catalogue import Catalogue
-from harness.contract import Batch, InputShape
+from harness.contract import InputShape
 from harness.drawings import read_drawings
 from harness.engine.attacking import Corrector
 from harness.engine.evaluating import EvaluatorRun
@@ -213,9 +214,8 @@ def test_the_random_search_finds_the_corner_of_the_ball_where_the_loss_is_lowest
 
 def test_the_distance_of_means_is_that_of_a_hand_computation(made):
     """Means (1, 2) and (1, 5): squared distance 9; two classes with equal logits: ln 2."""
-    ones = torch.ones(2, 1, 2, 2)
-    source = Batch(ones, torch.tensor([0, 1]), torch.tensor([[0.0, 2.0], [2.0, 2.0]]), torch.zeros(2, 2))
-    target = Batch(ones, None, torch.tensor([[1.0, 4.0], [1.0, 6.0]]), torch.zeros(2, 2))
+    source = batch(torch.zeros(2, 2), torch.tensor([[0.0, 2.0], [2.0, 2.0]]), torch.tensor([0, 1]))
+    target = batch(torch.zeros(2, 2), torch.tensor([[1.0, 4.0], [1.0, 6.0]]))
     losses = made("adapter", weight=0.5).losses(source, target)
     assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
         {"classification": np.log(2), "means": 4.5}

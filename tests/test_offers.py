@@ -186,7 +186,7 @@ def test_a_librarys_version_and_what_is_missing_are_told_apart(manager):
 
 def test_an_adapter_says_what_it_uses(manager):
     entry = shop(offers(manager, "adapter"))["soft"]
-    assert entry["uses"] == {"target": True, "target_labels": True}
+    assert entry["uses"] == {"source": True, "target": True, "target_labels": True, "sampling": "shuffled"}
     assert "norm" not in entry
 
 

@@ -14,10 +14,11 @@ from harness.engine.training import DivergedError
 from harness.errors import StoreError
 from harness.search_space import Bounds, Dimension, Space
 from harness.stages import search
-from harness.stages.adapt import TwoDomainTask, _draws
+from harness.stages.adapt import loop_of
 from harness.stages.execute import execute
 from harness.stages.jobs import AdaptJob, Arm, BaselineJob, EvaluateJob, SearchJob, SplitJob
 from harness.stages.making import ArmMaker, StageMaker
+from harness.stages.two_domains import TwoDomainTask, draws_of
 from harness.store import Artifact
 
 LR = Dimension("adaptation.lr", "adaptation", "", "lr", choices=(0.01, 0.02, 0.04))
@@ -141,7 +142,8 @@ def test_repetitions_see_other_batches_and_the_first_sees_todays(subject):
         state = subject.store.load("baseline", subject.arms.baseline.key).tensors
         network = context.network({name.removeprefix("net."): value for name, value in state.items()})
         adapter = subject.manager.load(job.adapter.adapter.plugin)(job.adapter.adapter.options)
-        task = TwoDomainTask(job, adapter, network, context.train, context)
+        adapter.loop = loop = loop_of(job, adapter, network, context.train, inputs={}, context=context)
+        task = TwoDomainTask(job, adapter, network, context.train, context, loop=loop, wrong=context.train.rows[:3])
         return task.source_order.batch(0).tolist(), task.target_order.batch(0).tolist()
 
     rows = subject.context().train.rows
@@ -153,7 +155,9 @@ def test_repetitions_see_other_batches_and_the_first_sees_todays(subject):
 
 def test_seeds_and_repetitions_do_not_collide(subject):
     drawn = {
-        _draws(SimpleNamespace(subject=SimpleNamespace(seed=seed), repetition=n)) for seed in (1, 2) for n in (0, 1, 2)
+        draws_of(SimpleNamespace(subject=SimpleNamespace(seed=seed), repetition=n))
+        for seed in (1, 2)
+        for n in (0, 1, 2)
     }
     assert len(drawn) == 6
 
@@ -213,7 +217,7 @@ def test_a_sham_moves_the_samples_that_its_own_corrector_made(subject):
     found = subject.run(job).meta["search"]
     assert found["perturbed"]["kind"] == "sham"
     assert subject.executed == {"correct": 2, "sham": 2, "adapt": 2}
-    assert set(found["sham"]) == {"corrected", "all"}
+    assert set(found["shown"]) == {"corrected", "all"}
 
 
 def test_samples_that_are_gone_are_made_again_with_the_search(subject):

@@ -9,7 +9,7 @@ import pytest
 
 from harness.budget import Adaptation
 from harness.catalogue import Catalogue
-from harness.controls import ALL_CONTROLS
+from harness.controls import ALL_CONTROLS, DEFAULT_CONTROLS
 from harness.errors import SpecError
 from harness.manager import Manager
 from harness.spec import find_spec, load_specs
@@ -49,8 +49,8 @@ def test_default_seeds_are_the_papers(load):
 
 
 def test_default_controls_are_all_the_rows_of_the_method(load):
-    assert load(SHORTEST).control_names == ALL_CONTROLS
-    assert set(ALL_CONTROLS) == {
+    assert load(SHORTEST).control_names == DEFAULT_CONTROLS
+    assert set(DEFAULT_CONTROLS) == {
         "none",
         "recalibrate-bn",
         "finetune-target",
@@ -60,6 +60,13 @@ def test_default_controls_are_all_the_rows_of_the_method(load):
         "sham",
         "random-subset",
     }
+
+
+def test_a_list_of_controls_may_hold_the_default_ones_and_others(load):
+    named = load(f"{SHORTEST}controls: [ema, default, sham]\n").control_names
+    assert named == ("ema", *DEFAULT_CONTROLS)
+    assert load(f"{SHORTEST}controls: all\n").control_names == ALL_CONTROLS
+    assert set(ALL_CONTROLS) > set(DEFAULT_CONTROLS)
 
 
 def test_no_controls_must_be_said_aloud(load):

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from toys import baseline_training, states_equal
+from toys import adaptation_training, baseline_training, states_equal
 
+from harness.adapting import WeightAveraging
 from harness.engine.training import DivergedError, Trainer, validated_steps
 from harness.store import Partial
 
@@ -22,13 +23,14 @@ STEPS, SAMPLES = 9, 5
 class Regression:
     """Mean squared error of a linear layer on batches fixed beforehand; validations as scripted."""
 
-    def __init__(self, network, *, valid=(), dtype=torch.float32, fail_at=None):
+    def __init__(self, network, *, valid=(), dtype=torch.float32, fail_at=None, phases=None):
         draws = torch.Generator().manual_seed(0)
         self.network = network
         self.images = torch.randn(STEPS, SAMPLES, 3, generator=draws, dtype=dtype)
         self.labels = torch.randn(STEPS, SAMPLES, generator=draws, dtype=dtype)
         self.valid = list(valid)
         self.fail_at = fail_at
+        self.phases = phases
         self.weights = []
 
     def losses(self, step):
@@ -38,8 +40,11 @@ class Regression:
         errors = self.network(self.images[step]).flatten() - self.labels[step]
         return {"squares": errors.square().mean(), "sum": 0.1 * errors.sum()}
 
-    def validate(self):
-        self.weights.append({name: value.clone() for name, value in self.network.state_dict().items()})
+    def trained(self, step):
+        return None if self.phases is None else self.phases[step % len(self.phases)]
+
+    def validate(self, network):
+        self.weights.append({name: value.clone() for name, value in network.state_dict().items()})
         return self.valid.pop(0) if self.valid else 0.5
 
     def diagnostics(self):
@@ -53,8 +58,18 @@ def linear(dtype=torch.float32):
     return layer
 
 
-def trainer(task, *, validate_after=(3, 6, 9), partial=None, extra=None, progress=None, **training):
-    options = baseline_training(**{"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **training})
+def trainer(
+    task,
+    *,
+    validate_after=(3, 6, 9),
+    partial=None,
+    extra=None,
+    progress=None,
+    averaging=None,
+    kind=baseline_training,
+    **training,
+):
+    options = kind(**{"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **training})
     return Trainer(
         task.network,
         task,
@@ -63,6 +78,7 @@ def trainer(task, *, validate_after=(3, 6, 9), partial=None, extra=None, progres
         validate_after=validate_after,
         seed=1,
         extra_modules=extra or {},
+        averaging=averaging,
         partial=partial,
         progress=progress,
     )
@@ -127,7 +143,10 @@ class Falling:
         self.seen.append(self.network.weight.item())
         return {"weight": self.network.weight.sum()}
 
-    def validate(self):
+    def trained(self, step):
+        """Every parameter."""
+
+    def validate(self, network):
         return 0.5
 
     def diagnostics(self):
@@ -154,6 +173,130 @@ def test_modules_of_an_adapters_own_are_trained_along_and_stay_out_of_the_best_s
     fit = trainer(WithHead(linear()), extra={"head": head}).fit()
     assert not torch.equal(head.weight, linear().weight)
     assert set(fit.best_state) == {"weight"}
+
+
+def test_a_step_changes_what_its_phase_names_and_nothing_else():
+    network, own = nn.Sequential(nn.Linear(3, 1), nn.Linear(1, 1)), linear()
+    phases = [list(network[0].parameters()), list(own.parameters()), None]
+
+    class Phased(Regression):
+        def losses(self, step):
+            self.weights.append([part.weight.detach().clone() for part in (network[0], network[1], own)])
+            return {"own": own(self.images[step]).square().mean(), **super().losses(step)}
+
+        def validate(self, network):
+            return 0.5
+
+    task = Phased(network, phases=phases)
+    trainer(task, extra={"own": own}, momentum=0.9, weight_decay=0.1).fit()
+    changed = [
+        [not torch.equal(old, new) for old, new in zip(before, after, strict=True)]
+        for before, after in zip(task.weights, task.weights[1:], strict=False)
+    ]
+    # Momentum and weight decay move nothing either that is not of the phase.
+    assert changed == (3 * [[True, False, False], [False, False, True], [True, True, True]])[: STEPS - 1]
+    assert all(parameter.requires_grad for parameter in [*network.parameters(), *own.parameters()])
+
+
+def test_gradients_longer_than_the_norm_allowed_are_scaled_down_to_it():
+    free, clipped = Falling(nn.Linear(1, 1, bias=False)), Falling(nn.Linear(1, 1, bias=False))
+    for task, norm in ((free, 5.0), (clipped, 0.25)):
+        trainer(task, lr=0.1, momentum=0.0, weight_decay=0.0, clip_norm=norm).fit()
+    # The gradient is 1 in every step.
+    assert free.seen[0] - free.network.weight.item() == pytest.approx(0.1 * STEPS, rel=1e-5)
+    assert clipped.seen[0] - clipped.network.weight.item() == pytest.approx(0.1 * 0.25 * STEPS, rel=1e-5)
+
+
+def test_the_backbone_learns_at_its_own_rate_and_the_head_and_an_adapters_modules_at_the_whole_one():
+    class Sum:
+        def __init__(self, network, own):
+            self.network, self.own = network, own
+
+        def losses(self, step):
+            return {"sum": sum(part.weight.sum() for part in (self.network[0], self.network[1], self.own))}
+
+        def trained(self, step):
+            """Every parameter."""
+
+        def validate(self, network):
+            return 0.5
+
+        def diagnostics(self):
+            return {}
+
+    network, own = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)), nn.Linear(1, 1, bias=False)
+    before = [part.weight.item() for part in (*network, own)]
+    how = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "cosine", "backbone_lr_factor": 0.25}
+    trainer(Sum(network, own), extra={"own": own}, kind=adaptation_training, **how).fit()
+    whole = sum(0.1 * (1 + math.cos(math.pi * step / STEPS)) / 2 for step in range(STEPS))
+    moved = [old - part.weight.item() for old, part in zip(before, (*network, own), strict=True)]
+    assert moved == pytest.approx([0.25 * whole, whole, whole], rel=1e-5)
+
+
+class Counting(Falling):
+    """Weights 0, -1, -2, … and a buffer that counts the steps: what is validated is told by hand."""
+
+    def __init__(self, *, fail_at=None):
+        super().__init__(nn.Linear(1, 1, bias=False, dtype=torch.float64))
+        nn.init.zeros_(self.network.weight)
+        self.network.register_buffer("mean", torch.zeros((), dtype=torch.float64))
+        self.network.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.validated = []
+        self.fail_at = fail_at
+
+    def losses(self, step):
+        if step == self.fail_at:
+            raise KeyboardInterrupt
+        self.network.mean += 10
+        self.network.count += 1
+        return super().losses(step)
+
+    def validate(self, network):
+        self.validated.append([network.weight.item(), network.mean.item(), network.count.item()])
+        return 0.1 * len(self.validated)
+
+
+PLAIN = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+
+
+def test_equal_weights_begin_where_they_are_to_and_are_what_is_validated_and_kept():
+    task = Counting()
+    averaging = WeightAveraging(decay=None, start=4 / 9)
+    fit = trainer(task, averaging=averaging, **PLAIN).fit()
+    # Weights after the steps: -1 … -9. Before the average begins, at step 5, the weights themselves are validated.
+    assert task.validated[0] == [-3, 30, 3]
+    assert task.validated[1] == pytest.approx([-5.5, 55, 6])
+    assert task.validated[2] == pytest.approx([-7, 70, 9])
+    assert fit.best_state["weight"].item() == pytest.approx(-7)
+    assert task.network.weight.item() == -9
+
+
+def test_an_exponential_average_starts_with_a_low_decay():
+    task = Counting()
+    trainer(task, averaging=WeightAveraging(decay=0.3), **PLAIN).fit()
+    average = -1.0
+    expected = [average]
+    for count in range(1, STEPS):
+        decay = min(0.3, (1 + count) / (10 + count))
+        average = decay * average + (1 - decay) * -(count + 1)
+        expected.append(average)
+    assert [row[0] for row in task.validated] == pytest.approx([expected[step - 1] for step in (3, 6, 9)])
+
+
+@pytest.mark.parametrize("cut_at", [3, 5, 8])
+def test_an_average_is_resumed_too(tmp_path, cut_at):
+    averaging = WeightAveraging(decay=0.8, start=2 / 9)
+    undisturbed = Counting()
+    trainer(undisturbed, averaging=averaging, **PLAIN).fit()
+    with pytest.raises(KeyboardInterrupt):
+        trainer(
+            Counting(fail_at=cut_at), averaging=averaging, partial=Partial(tmp_path, every_seconds=0), **PLAIN
+        ).fit()
+    resumed = Counting()
+    fit = trainer(resumed, averaging=averaging, partial=Partial(tmp_path, every_seconds=0), **PLAIN).fit()
+    assert resumed.validated == undisturbed.validated[cut_at // 3 :]
+    assert len(fit.seconds) == 3
+    assert fit.seconds == sorted(fit.seconds)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_and_says_when():

@@ -21,6 +21,8 @@ COMMANDS = {
     "bench": "Run a suite of experiments from the registry.",
     "leaderboard": "Rebuild the tables of a results folder from its records.",
     "compare": "Compare two results folders, or two rows, seed by seed.",
+    "ranks": "Rank rows over eight or more pairs of a data set and a model.",
+    "curves": "Show accuracy against steps or seconds, and corrections against passes.",
     "report": "Write a results folder's report.html.",
     "plugins": "List the installed plugins, show one with its options, begin one, check one.",
     "datasets": "List the data sets that a spec can name.",

@@ -25,6 +25,7 @@ ORDER: tuple[StageKind, ...] = (
     "split",
     "correct",
     "sham",
+    "transfer",
     "adapt",
     "search",
     "evaluate",

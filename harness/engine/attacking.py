@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 class BatchResult:
     """One batch after an attack: images (N, C, H, W) float32, whether the original classifier then says what is wanted (N,).
 
-    ``cut``: whether the attack was ended because it had spent its passes.
+    ``cut``: whether the attack was ended because it had spent its passes. ``met_after`` (N,): after how many passes per image
+    of the batch each sample was what is wanted for the first time; infinite where it never was.
     """
 
     images: Tensor
     met: Tensor
+    met_after: Tensor
     passes: PassCount
     cut: bool = False
 
@@ -100,14 +102,16 @@ class AttackRun:
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""
         limit = None if self.max_passes is None else self.max_passes * len(images)
+        passes = PassCount()
         iterates = Iterates(
             images,
             criterion,
             select=self.select,
             threat=self._guard.threat,
             confirm=lambda hits, rows: self._judge(hits, labels[rows]),
+            passes=passes,
         )
-        observer = Observer(PassCount(), iterates, limit)
+        observer = Observer(passes, iterates, limit)
         # The attack's own, which it may write on: verdicts are read from the others.
         lent = replace(criterion, labels=criterion.labels.clone(), goal=criterion.goal.clone())
         cut = False
@@ -119,12 +123,13 @@ class AttackRun:
         met = self._judge(perturbed, labels)
         chosen = iterates.finish(perturbed, met)
         if self.select == "final":
-            return BatchResult(chosen.cpu(), met.cpu(), observer.passes, cut)
+            return BatchResult(chosen.cpu(), met.cpu(), iterates.told(met), passes, cut)
         judged = self._judge(chosen, labels)
         # Where float noise makes the twin's hit none of the original's, what the attack returned may still count.
         rescued = met & ~judged
         chosen[rescued] = perturbed[rescued]
-        return BatchResult(chosen.cpu(), (judged | rescued).cpu(), observer.passes, cut)
+        found = judged | rescued
+        return BatchResult(chosen.cpu(), found.cpu(), iterates.told(found), passes, cut)
 
     def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
         true = labelled_true(self.judge, images, labels).to(images.device)

@@ -1,4 +1,4 @@
-"""One step over two domains: the forward passes under a batch-norm policy, the batches an adapter sees."""
+"""One step over two domains: the forward passes under a batch-norm policy, the samples an adapter passes itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harness.contract import Batch
-from harness.engine.networks import BATCH_NORMS, Outputs, has_batch_norm
+from harness.adapting import Outputs
+from harness.engine.networks import BATCH_NORMS, has_batch_norm
+from harness.engine.precision import LoopNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor, nn
 
-    from harness.budget import BatchNormPolicy
+    from harness.budget import BatchNormPolicy, Precision
     from harness.engine.images import ImageSet
     from harness.engine.networks import PixelClassifier
 
@@ -24,13 +25,24 @@ class TwoDomainForward:
     """Pass a source and a target batch through a network in train mode.
 
     The batch-norm policy is the same for every arm: an arm that does not use the target still shows it to the
-    batch-norm layers (without gradients), or the arms would differ in their running statistics too.
+    batch-norm layers (without gradients), or the arms would differ in their running statistics too. To a source-free arm
+    there is no source.
     """
 
-    def __init__(self, network: PixelClassifier, policy: BatchNormPolicy, *, target_gradients: bool) -> None:
+    def __init__(
+        self,
+        network: PixelClassifier,
+        policy: BatchNormPolicy,
+        *,
+        target_gradients: bool,
+        source_seen: bool = True,
+        precision: Precision = "float32",
+    ) -> None:
         self.network = network
+        self.passing = LoopNetwork(network, precision)
         self.policy = policy
         self.target_gradients = target_gradients
+        self.source_seen = source_seen
         self.target_seen = target_gradients or (policy != "frozen" and has_batch_norm(network))
 
     def train_mode(self) -> None:
@@ -40,19 +52,24 @@ class TwoDomainForward:
             for layer in _batch_norms(self.network):
                 layer.eval()
 
-    def __call__(self, source: Tensor, target: Tensor) -> tuple[Outputs, Outputs | None]:
-        """Return the outputs of both batches (N, C, H, W); None for a target that nothing looks at."""
-        if self.policy == "joint" and self.target_seen:
-            both = self.network.outputs(torch.cat([source, target]))
-            cut = len(source)
-            return Outputs(both.features[:cut], both.logits[:cut]), Outputs(both.features[cut:], both.logits[cut:])
-        quiet = running_statistics_kept(self.network) if self.policy == "target-only" else nullcontext()
-        with quiet:
-            source_outputs = self.network.outputs(source)
+    def __call__(self, source: Tensor, target: Tensor) -> tuple[Outputs | None, Outputs | None]:
+        """Return the outputs of both batches (N, C, H, W); None for a source or a target that nothing looks at."""
+        if self.policy == "joint" and self.source_seen and self.target_seen:
+            return self._joint(source, target)
+        source_outputs = self._source(source) if self.source_seen else None
         if not self.target_seen:
             return source_outputs, None
         with torch.set_grad_enabled(self.target_gradients):
-            return source_outputs, self.network.outputs(target)
+            return source_outputs, self.passing.outputs(target)
+
+    def _joint(self, source: Tensor, target: Tensor) -> tuple[Outputs, Outputs]:
+        both = self.passing.outputs(torch.cat([source, target]))
+        cut = len(source)
+        return Outputs(both.features[:cut], both.logits[:cut]), Outputs(both.features[cut:], both.logits[cut:])
+
+    def _source(self, source: Tensor) -> Outputs:
+        with running_statistics_kept(self.network) if self.policy == "target-only" else nullcontext():
+            return self.passing.outputs(source)
 
 
 @contextmanager
@@ -68,12 +85,10 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
-def batch_of(images: Tensor, labels: Tensor | None, outputs: Outputs | None) -> Batch:
-    """Return what an adapter sees of one domain; without outputs, the features and logits are empty."""
-    if outputs is None:
-        nothing = images.new_empty((len(images), 0))
-        return Batch(images, labels, nothing, nothing)
-    return Batch(images, labels, outputs.features, outputs.logits)
+def no_outputs(images: Tensor) -> Outputs:
+    """Return the outputs of a domain that nothing looks at: of width 0, for as many images (N, …)."""
+    nothing = images.new_empty((len(images), 0))
+    return Outputs(nothing, nothing)
 
 
 class DomainView:

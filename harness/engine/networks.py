@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from harness.adapting import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What one forward pass gives: features (N, D) that enter the last linear layer, logits (N, K)."""
-
-    features: Tensor
-    logits: Tensor
 
 
 class PixelClassifier(nn.Module):

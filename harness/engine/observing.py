@@ -79,6 +79,8 @@ class Iterates:
 
     A query outside the threat model is no iterate: many attacks project or clip only what they return. ``confirm`` asks the
     original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none.
+    ``hit_after`` (N,): how many passes per image of the batch, by the count ``passes``, each sample's first hit took; infinite
+    without one.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class Iterates:
         select: Select,
         threat: ThreatModel,
         confirm: Callable[[Tensor, Tensor], Tensor] | None = None,
+        passes: PassCount | None = None,
     ) -> None:
+        self.passes = passes or PassCount()
         self.originals = originals
         self.criterion = criterion
         self.select = select
@@ -98,6 +102,7 @@ class Iterates:
         self.images = originals.clone()
         self.norms = torch.full((len(originals),), torch.inf, device=originals.device)
         self.hit = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
+        self.hit_after = torch.full((len(originals),), torch.inf, device=originals.device)
 
     def offer(self, images: Tensor, logits: Tensor, rows: Tensor | None) -> None:
         """Look at one query (n, …) of the samples ``rows`` (m,), None for the whole batch; n ≠ m: by nearest originals."""
@@ -123,6 +128,11 @@ class Iterates:
         missed = ~self.hit
         self.images[missed] = images[missed]
         return self.images
+
+    def told(self, met: Tensor) -> Tensor:
+        """Return after how many passes per image each sample (N,) was met first; now, where no iterate told."""
+        now = torch.full_like(self.hit_after, self.passes.total / max(len(met), 1))
+        return torch.where(met, self.hit_after.minimum(now), torch.inf).cpu()
 
     def _criterion(self, rows: Tensor | None) -> LabelCriterion:
         return self.criterion if rows is None else self.criterion[rows]
@@ -156,6 +166,8 @@ class Iterates:
             best = self._best_of_each(where, norms)
             where, candidates, norms = where[best], candidates[best], norms[best]
         self.images[where], self.norms[where] = candidates, norms
+        now = self.passes.total / len(self.originals)
+        self.hit_after[where] = self.hit_after[where].clamp(max=now)
         self.hit[where] = True
 
     def _best_of_each(self, where: Tensor, norms: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from harness.engine.randomness import isolated_generators
 from harness.errors import ContractError
 
 if TYPE_CHECKING:
-    from harness.contract import Domain, Options
+    from harness.adapting import Domain
+    from harness.contract import Options
     from harness.measuring import Quantizer
     from harness.references import Gradients
 

@@ -20,6 +20,12 @@ CONTROL_MEANINGS: Mapping[str, str] = {
     "T→T": "the adapter from T to T: alignment without a gap",
     "sham": "random perturbations of the same norm per sample, kept without correcting",
     "random subset": "the right samples replaced by a random subset of T of the same size",
+    "label-smoothing": "cross-entropy on T with smoothed labels: less confidence alone",
+    "logit-variance": "cross-entropy on T with a penalty on the logits' variance: smaller logits alone",
+    "ema, swa": "cross-entropy on T, weights averaged over the steps: less noise in the weights alone",
+    "adversarial-training": "cross-entropy on perturbed samples of T: attacks without correction or adaptation",
+    "upweight-errors": "cross-entropy on T, the wrong samples counted more: attention to them, uncorrected",
+    "for another model": "the wrong samples corrected for another classifier, kept whatever this one says",
 }
 
 _NOTES = (

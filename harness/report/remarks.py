@@ -19,11 +19,21 @@ INDENT = "  "
 
 def flag_lines(table: Table) -> list[str]:
     """Say each flag once, with the rows that it is raised in."""
-    rows_of: dict[str, list[str]] = {}
+    rows_of: dict[str, list[RowKey]] = {}
     for row in table.rows:
         for flag in row.flags:
-            rows_of.setdefault(flag, []).append(row.key.label)
-    return [f"{', '.join(labels)}: {' '.join(flag.split())}" for flag, labels in rows_of.items()]
+            rows_of.setdefault(flag, []).append(row.key)
+    return [_flag(flag, keys, [row.key for row in table.rows]) for flag, keys in rows_of.items()]
+
+
+def _flag(flag: str, keys: Sequence[RowKey], rows: Sequence[RowKey]) -> str:
+    """Say a flag with its rows; an adapter's own, which names it and is raised in all of its rows, needs none."""
+    text = " ".join(flag.split())
+    (adapter, *others) = dict.fromkeys(key.adapter for key in keys)
+    whole = len(keys) == sum(key.adapter == adapter for key in rows)
+    if not others and whole and flag.startswith(f"{adapter}: "):
+        return text
+    return f"{', '.join(key.label for key in keys)}: {text}"
 
 
 def missing_lines(table: Table) -> list[str]:

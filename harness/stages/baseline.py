@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch.nn.functional import cross_entropy
 
 from harness.engine.batches import BatchOrder, augment
+from harness.engine.precision import lowered
 from harness.engine.prediction import predict
 from harness.engine.training import Trainer
 from harness.stages.context import as_state
@@ -38,7 +39,7 @@ def run(job: BaselineJob, inputs: Mapping[str, Artifact], context: Context) -> A
         job.training,
         steps=steps,
         validate_after=range(steps_per_epoch, steps + 1, steps_per_epoch),
-        seed=job.subject.seed,
+        seed=job.subject.training_seed,
         extra_modules={},
         partial=context.partial,
         progress=context.progress,
@@ -55,7 +56,7 @@ class FineTuning:
         self.network = network
         self.training = training
         self.context = context
-        self.seed = context.subject.seed
+        self.seed = context.subject.training_seed
         rows = context.train.rows
         self.order = BatchOrder(rows, rows, batch_size=training.batch_size, key=("baseline", self.seed))
 
@@ -64,11 +65,16 @@ class FineTuning:
         self.network.train()
         images, labels = self.context.train.gather(self.order.batch(step))
         images = augment(images, self.training.augmentation, key=("baseline-augmentation", self.seed, step))
-        return {"cross-entropy": cross_entropy(self.network(images), labels)}
+        with lowered(self.training.precision, images.device):
+            logits = self.network(images)
+        return {"cross-entropy": cross_entropy(logits.float(), labels)}
 
-    def validate(self) -> float:
+    def trained(self, step: int) -> None:
+        """Every parameter is trained."""
+
+    def validate(self, network: PixelClassifier) -> float:
         """Return the validation accuracy."""
-        return predict(self.network, self.context.valid).accuracy
+        return predict(network, self.context.valid).accuracy
 
     def diagnostics(self) -> dict[str, float]:
         """Return nothing: the loss says it all."""

@@ -11,7 +11,7 @@ import torch
 from harness.data import Data, load_data
 from harness.engine.domains import DomainView
 from harness.engine.images import ImageSet
-from harness.engine.networks import placed
+from harness.engine.networks import evaluating, placed
 from harness.engine.quantizing import quantized
 from harness.engine.randomness import derive_seed, generator
 from harness.errors import StoreError
@@ -107,7 +107,7 @@ class Context:
     def network(self, state: Mapping[str, Tensor] | None = None) -> PixelClassifier:
         """Return the subject's network on the device: as it is built, or in a stored state."""
         model, shape = self.subject.model, self.subject.shape
-        network = build_network(model, shape, self.workshop.manager, seed=self.subject.seed)
+        network = build_network(model, shape, self.workshop.manager, seed=self.subject.training_seed)
         if state is not None:
             try:
                 network.net.load_state_dict(dict(state))
@@ -117,6 +117,12 @@ class Context:
                     f"without its version? Remove the store to start anew ({str(error).splitlines()[0]})"
                 ) from error
         return placed(network, self.workshop.device)
+
+    def widths(self, network: PixelClassifier) -> tuple[int, int]:
+        """Return how many features and logits a network has."""
+        with torch.no_grad(), evaluating(network):
+            outputs = network.outputs(self.train.gather(self.train.rows[:2])[0])
+        return outputs.features.shape[1], outputs.logits.shape[1]
 
     def judge(self, network: PixelClassifier) -> PixelClassifier:
         """Return who decides what is labelled right: the network itself, or its quantized twin where one is the subject."""

@@ -16,6 +16,9 @@ from harness.stages.context import state_of
 from harness.store import Artifact
 from harness.tensor_files import TensorFile
 
+POINTS = 50
+"""The most points that a curve of corrections has."""
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +35,7 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
     network = context.network(state_of(inputs["baseline"]))
     wrong = inputs["split"].tensors["wrong"]
     judge = context.judge(network)
-    written, passes = _attack_all(job, _corrector(job, network, judge, inputs["split"], context), wrong, context)
+    written, passes, after = _attack_all(job, _corrector(job, network, judge, inputs["split"], context), wrong, context)
     images, labels = written.tensor(), context.data.train_labels[wrong]
     found = classified(judge, images, labels)
     corrected = found.correct
@@ -45,6 +48,7 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
         "median_norm": _median_norm(norm, images, places, wrong, context),
         "losses": {"corrected": found.loss_of(corrected), "all": found.loss_of(torch.ones_like(corrected))},
         "survived": survived(judge, images, labels, places),
+        "curve": curve_of(after[corrected]),
         "forward": passes["forward"],
         "backward": passes["backward"],
         "flags": _flags(
@@ -60,13 +64,14 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
 
 def _attack_all(
     job: CorrectJob, corrector: Corrector, wrong: Tensor, context: Context
-) -> tuple[TensorFile, dict[str, int]]:
+) -> tuple[TensorFile, dict[str, int], Tensor]:
     """Attack batch after batch, going on from the last checkpoint; returns the images (|T_w|, C, S, S) and the passes.
 
-    ``cut`` among the passes counts the batches whose attack had spent its passes.
+    ``cut`` among the passes counts the batches whose attack had spent its passes. Last, after how many passes per image of its
+    batch each sample (|T_w|,) was corrected.
     """
     batches = even_batches(wrong, job.batch_size)
-    written, passes, first = _resume(job, len(wrong), context)
+    written, passes, after, first = _resume(job, len(wrong), context)
     try:
         for number in range(first, len(batches)):
             rows = batches[number]
@@ -76,19 +81,20 @@ def _attack_all(
             passes["forward"] += result.passes.forward
             passes["backward"] += result.passes.backward
             passes["cut"] += result.cut
+            after.append(result.met_after)
             context.progress(number + 1, len(batches))
             if context.partial.due():
                 meta = {"passes": passes, "batches": number + 1, "images": written.written()}
-                context.partial.save("attack", Artifact(meta=meta))
+                context.partial.save("attack", Artifact({"after": torch.cat(after)}, meta))
     except BaseException:
         # Whoever tries again in this process must find the file free.
         written.close()
         raise
-    return written, passes
+    return written, passes, torch.cat(after)
 
 
-def _resume(job: CorrectJob, count: int, context: Context) -> tuple[TensorFile, dict[str, int], int]:
-    """Return the images' file, the passes and the number of the next batch: after the last checkpoint, or from the start."""
+def _resume(job: CorrectJob, count: int, context: Context) -> tuple[TensorFile, dict[str, int], list[Tensor], int]:
+    """Return the images' file, the passes, when samples were corrected, and the next batch's number, as checkpointed."""
     size = job.subject.shape.image_size
     shape = (count, job.subject.shape.channels, size, size)
     folder = context.partial.folder
@@ -96,9 +102,20 @@ def _resume(job: CorrectJob, count: int, context: Context) -> tuple[TensorFile, 
     if saved is not None:
         written = TensorFile.resume(folder, "images", shape, "float32", saved.meta.get("images"))
         if written is not None:
-            return written, dict(saved.meta["passes"]), int(saved.meta["batches"])
+            return written, dict(saved.meta["passes"]), [saved.tensors["after"]], int(saved.meta["batches"])
     passes = {"forward": 0, "backward": 0, "cut": 0}
-    return TensorFile.create(folder, "images", shape, "float32"), passes, 0
+    return TensorFile.create(folder, "images", shape, "float32"), passes, [torch.empty(0)], 0
+
+
+def curve_of(after: Tensor) -> list[tuple[float, int]]:
+    """Return (passes, corrected) pairs, at most ``POINTS``: so many samples are corrected after so many passes per image.
+
+    ``after`` (N,): the passes after which each corrected sample was.
+    """
+    passes, counts = torch.unique(after.double(), return_counts=True)
+    corrected = counts.cumsum(0)
+    chosen = torch.linspace(0, max(len(passes) - 1, 0), min(POINTS, len(passes))).round().long()
+    return [(round(float(passes[place]), 3), int(corrected[place])) for place in chosen]
 
 
 def _corrector(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
-from harness.stages import adapt, baseline, correct, evaluate, figure, measure, search, sham, split
+from harness.stages import adapt, baseline, correct, evaluate, figure, measure, search, sham, split, transfer
 from harness.stages.context import Context
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _RUN: dict[StageKind, Callable[[Any, Mapping[str, Artifact], Context], Artifact]
     "split": split.run,
     "correct": correct.run,
     "sham": sham.run,
+    "transfer": transfer.run,
     "adapt": adapt.run,
     "search": lambda job, inputs, context: search.run(job, inputs, context, execute=execute),
     "evaluate": evaluate.run,

@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from harness.search_space import Space
     from harness.stages.making import ArmMaker
 
-SourceKind = Literal["corrected", "sham", "target", "random-subset"]
+SourceKind = Literal["corrected", "sham", "transferred", "target", "random-subset"]
+
+
+RIVAL = 2**32
+"""Beyond every seed of a spec."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Which classifier on which data, split how: what every job of a row shares."""
+    """Which classifier on which data, split how: what every job of a row shares.
+
+    A ``rival`` is trained once more from another start: another classifier of the same images and the same split.
+    """
 
     data: str
     model: ResolvedModel
@@ -36,6 +43,12 @@ class Subject:
     validation: int
     seed: int
     quantizer: ResolvedQuantizer | None = None
+    rival: bool = False
+
+    @property
+    def training_seed(self) -> int:
+        """What a baseline is initialized and trained by: the seed, and for a rival on the same split one that no spec can name."""
+        return self.seed + RIVAL if self.rival else self.seed
 
     @property
     def gradients(self) -> Gradients:
@@ -85,6 +98,14 @@ class CorrectJob:
 @dataclass(frozen=True)
 class ShamJob:
     """A control: the corrected samples' perturbations, in random directions."""
+
+    subject: Subject
+    norm: Literal["l0", "l1", "l2", "linf"]
+
+
+@dataclass(frozen=True)
+class TransferJob:
+    """A control: corrections made for a rival, as the classifier itself sees them."""
 
     subject: Subject
     norm: Literal["l0", "l1", "l2", "linf"]
@@ -157,13 +178,27 @@ class FigureJob:
     classes: tuple[str, ...]
 
 
-Job = BaselineJob | SplitJob | CorrectJob | ShamJob | AdaptJob | SearchJob | EvaluateJob | MeasureJob | FigureJob
-StageKind = Literal["baseline", "split", "correct", "sham", "adapt", "search", "evaluate", "measure", "figure"]
+Job = (
+    BaselineJob
+    | SplitJob
+    | CorrectJob
+    | ShamJob
+    | TransferJob
+    | AdaptJob
+    | SearchJob
+    | EvaluateJob
+    | MeasureJob
+    | FigureJob
+)
+StageKind = Literal[
+    "baseline", "split", "correct", "sham", "transfer", "adapt", "search", "evaluate", "measure", "figure"
+]
 KIND_OF: dict[type[Job], StageKind] = {
     BaselineJob: "baseline",
     SplitJob: "split",
     CorrectJob: "correct",
     ShamJob: "sham",
+    TransferJob: "transfer",
     AdaptJob: "adapt",
     SearchJob: "search",
     EvaluateJob: "evaluate",

@@ -13,24 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.provenance import edited_source
-from harness.stages.jobs import KIND_OF, AdaptJob, CorrectJob, ShamJob
+from harness.stages.jobs import KIND_OF, AdaptJob, BaselineJob, CorrectJob, ShamJob, TransferJob
 from harness.stages.stage import Stage
 from harness.store import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.budget import Adaptation
+    from harness.budget import Adaptation, Baseline
+    from harness.contract import Norm
     from harness.manager import Manager
-    from harness.resolved import ResolvedAdapter, ResolvedCorrector
+    from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedPlugin
     from harness.stages.jobs import Arm, Job, Subject
 
 STAGE_VERSIONS = {
     "baseline": 1,
     "split": 3,
-    "correct": 3,
+    "correct": 4,
     "sham": 2,
-    "adapt": 1,
+    "transfer": 1,
+    "adapt": 2,
     "search": 2,
     "evaluate": 2,
     "measure": 3,
@@ -41,6 +43,7 @@ STAGE_VERSIONS = {
 COMPUTING_PARTS = (
     "engine",
     "stages",
+    "adapting.py",
     "bridging.py",
     "budget.py",
     "contract.py",
@@ -82,6 +85,20 @@ class StageMaker:
         return Stage(key, job, tuple(inputs.items()))
 
 
+def baseline_stage(maker: StageMaker, identity: object, training: Baseline) -> Stage:
+    """Return the stage that trains a subject's classifier, or takes it as it comes; ``identity`` is the classifier's."""
+    subject = maker.subject
+    model = subject.model
+    asked = None if model.trained else training
+    own: list[Any] = [identity, asked.model_dump(mode="json") if asked else None]
+    if asked is not None:
+        own += [subject.data, subject.validation]
+    if model.weights is None or asked is not None:
+        own.append(subject.training_seed)
+    own += [{"split": subject.seed}] if subject.rival else []
+    return maker.stage(BaselineJob(subject, asked), {}, own)
+
+
 @dataclass(frozen=True)
 class ArmStages:
     """The stages that train an arm: ``perturbed`` are the corrector's samples or the sham's, None where nothing attacks."""
@@ -89,6 +106,14 @@ class ArmStages:
     correct: Stage | None
     perturbed: Stage | None
     adapt: Stage
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another classifier of the same images and split: its stages' maker and its baseline."""
+
+    maker: StageMaker
+    baseline: Stage
 
 
 @dataclass(frozen=True)
@@ -100,32 +125,53 @@ class ArmMaker:
     split: Stage
     attack_batch_size: int
     attack_passes: int | None
+    rival: Rival | None = None
 
     def arm(self, arm: Arm, adaptation: Adaptation, manager: Manager, *, repetition: int = 0) -> ArmStages:
         """Return an arm's stages."""
-        correct = self.correct(arm.corrector)
-        perturbed = self.sham(correct, arm.corrector, manager) if arm.source == "sham" else correct
+        transferred = arm.source == "transferred"
+        correct = self.correct(arm.corrector, transferred=transferred)
+        perturbed = correct
+        if arm.source == "sham":
+            perturbed = self.sham(correct, arm.corrector, manager)
+        elif transferred:
+            perturbed = self.transfer(correct, arm.corrector, manager)
         return ArmStages(correct, perturbed, self._adapt(arm, adaptation, perturbed, manager, repetition))
 
-    def correct(self, corrector: ResolvedCorrector | None) -> Stage | None:
-        """Return the stage that corrects, None where nothing attacks."""
+    def correct(self, corrector: ResolvedCorrector | None, *, transferred: bool = False) -> Stage | None:
+        """Return the stage that corrects, for the rival where what it makes is ``transferred``; None where nothing attacks."""
         if corrector is None or corrector.attack is None:
             return None
-        subject = self.maker.subject
+        maker, baseline = self.maker, self.baseline
+        if transferred:
+            assert self.rival is not None  # noqa: S101 (the plan names one, or refuses the control)
+            maker, baseline = self.rival.maker, self.rival.baseline
+        subject = maker.subject
         # Whose gradients attacks get, where the subject is quantized.
         gradients = [subject.quantizer.gradients] if subject.quantizer else []
         own = [corrector.identity(), self.attack_batch_size, self.attack_passes, *gradients]
         job = CorrectJob(subject, corrector, self.attack_batch_size, self.attack_passes)
-        return self.maker.stage(job, {"baseline": self.baseline, "split": self.split}, own)
+        return maker.stage(job, {"baseline": baseline, "split": self.split}, own)
 
     def sham(self, correct: Stage | None, corrector: ResolvedCorrector | None, manager: Manager) -> Stage | None:
         """Return the stage that moves the corrector's samples at random, None where nothing attacks."""
         if correct is None or corrector is None or corrector.attack is None:
             return None
-        kind: Any = manager.load(corrector.attack.plugin)
-        norm = kind.capabilities.norm
+        norm = _norm(corrector.attack, manager)
         job = ShamJob(self.maker.subject, norm)
         return self.maker.stage(job, {"baseline": self.baseline, "correct": correct}, [norm])
+
+    def transfer(self, correct: Stage | None, corrector: ResolvedCorrector | None, manager: Manager) -> Stage | None:
+        """Return the stage that judges what was corrected for the rival, None where nothing attacks."""
+        if correct is None or corrector is None or corrector.attack is None:
+            return None
+        norm = _norm(corrector.attack, manager)
+        subject = self.maker.subject
+        return self.maker.stage(
+            TransferJob(subject, norm),
+            {"baseline": self.baseline, "correct": correct},
+            [norm, subject.validation, subject.seed],
+        )
 
     def inputs(self, *, perturbed: Stage | None, **others: Stage) -> dict[str, Stage]:
         """Return what a stage reads that needs the source domain."""
@@ -141,6 +187,12 @@ class ArmMaker:
         own = [adapter.adapter.identity(), arm.source, arm.keep, budget, subject.validation, subject.seed]
         own += [{"repetition": repetition}] if repetition else []
         return self.maker.stage(job, self.inputs(baseline=self.baseline, perturbed=perturbed), own)
+
+
+def _norm(attack: ResolvedPlugin, manager: Manager) -> Norm:
+    kind: Any = manager.load(attack.plugin)
+    norm: Norm = kind.capabilities.norm
+    return norm
 
 
 def adapts_by_gradient(adapter: ResolvedAdapter, manager: Manager) -> bool:

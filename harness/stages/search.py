@@ -13,7 +13,7 @@ from harness.engine.prediction import predict
 from harness.engine.sampling import make_sampler
 from harness.engine.training import DivergedError
 from harness.errors import SpecError, StoreError
-from harness.records import Trial
+from harness.records import Trial, step_time
 from harness.stages.context import state_of
 from harness.store import Artifact
 
@@ -91,11 +91,12 @@ class _Search:
             "training": tuned.adaptation.model_dump(mode="json"),
             "perturbed": None,
         }
-        times = dict(self.seconds)
+        points = [step_time(point["step"]) for point in adapted.meta["history"]]
+        times = self.seconds | {name: adapted.times[name] for name in points if name in adapted.times}
         if self.job.space.of("correctors").dimensions and stages.correct and stages.perturbed:
             correct, perturbed = self._made(stages.correct), self._made(stages.perturbed)
             meta["perturbed"] = {"kind": stages.perturbed.kind, "key": stages.perturbed.key}
-            meta["correct"], meta["sham"] = correct.meta, perturbed.meta if self.job.arm.source == "sham" else None
+            meta["correct"], meta["shown"] = correct.meta, None if perturbed is correct else perturbed.meta
             times["correct"] = correct.times["seconds"]
         return Artifact(adapted.tensors, {**adapted.meta, "search": meta}, times)
 

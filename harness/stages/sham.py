@@ -34,7 +34,7 @@ def run(job: ShamJob, inputs: Mapping[str, Artifact], context: Context) -> Artif
     written, moved = _move_all(job, rows, correct["images"], context)
     images, labels = written.tensor(), context.data.train_labels[rows]
     found = classified(context.judge(context.network(state_of(inputs["baseline"]))), images, labels)
-    meta = {"corrected": _told(found, moved, corrected), "all": _told(found, moved, torch.ones_like(corrected))}
+    meta = {"corrected": told_of(found, moved, corrected), "all": told_of(found, moved, torch.ones_like(corrected))}
     return Artifact({"rows": rows, "images": images, "corrected": corrected}, meta, files={"images": written})
 
 
@@ -56,8 +56,8 @@ def _move_all(job: ShamJob, rows: Tensor, corrections: Tensor, context: Context)
     return written, torch.cat(moved)
 
 
-def _told(found: Predictions, moved: Tensor, which: Tensor) -> dict[str, float | None]:
-    """Return how many of some moved samples are labelled true, how far they were moved in the median, and their summed loss."""
+def told_of(found: Predictions, moved: Tensor, which: Tensor) -> dict[str, float | None]:
+    """Return how many of some moved samples (N,) are labelled true, how far they moved in the median, and their summed loss."""
     norms = moved[which]
     return {
         "labelled_true": int(found.correct[which].sum()),

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.testing.batches import toy_batch
     from harness.testing.checks import Check, CheckFailed, CheckSkipped, Result
     from harness.testing.conformance import CHECKS, checks_of, conformance_suite, run_checks
 
@@ -21,6 +22,7 @@ _HOME_OF = {
     "checks_of": "harness.testing.conformance",
     "conformance_suite": "harness.testing.conformance",
     "run_checks": "harness.testing.conformance",
+    "toy_batch": "harness.testing.batches",
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "checks_of",
     "conformance_suite",
     "run_checks",
+    "toy_batch",
 ]
 
 

@@ -11,6 +11,7 @@ from harness.testing.checks import CheckFailed, CheckSkipped, check, described, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.adapting import Batch
     from harness.engine.networks import PixelClassifier
 
 CLOSE = 1e-5
@@ -24,7 +25,7 @@ def adapts(subject: AdapterSubject) -> None:
         _, error = _adapted(subject)
         where = "from adapt()"
     else:
-        error, where = subject.usual.error, "from modules() or losses()"
+        error, where = subject.usual.error, "from remarks(), modules(), trained(), prepare() or losses()"
     if error is not None:
         raise CheckFailed(
             f"raised {described(error)} {where} on a small network with batch-norm; expected it to work on any network"
@@ -71,7 +72,7 @@ def target_declared(subject: AdapterSubject) -> None:
     _by_gradient(subject)
     usual = _repeated(subject)
     if subject.capabilities.target:
-        if _same(usual, _total(subject.step(images="others"))):
+        if _same(usual, _total(subject.step(images="others"))) and not _reached(subject.usual, subject.usual.target):
             raise CheckFailed(
                 "declares target=True and has the same losses for other target images; expected others: declare "
                 "target=False, which saves the target's forward pass"
@@ -83,12 +84,27 @@ def target_declared(subject: AdapterSubject) -> None:
 
 
 @check("adapter")
+def source_declared(subject: AdapterSubject) -> None:
+    """Look at the source where ``capabilities.source`` says so; where it does not, there is none."""
+    _by_gradient(subject)
+    usual = _repeated(subject)
+    if not subject.capabilities.source or _reached(subject.usual, subject.usual.source):
+        return
+    if _same(usual, _total(subject.step(source_images="others"))):
+        raise CheckFailed(
+            "declares source=True and has the same losses for other source images; expected others: declare "
+            "source=False, which saves the source's forward pass"
+        )
+
+
+@check("adapter")
 def target_labels_declared(subject: AdapterSubject) -> None:
     """Read the target's labels if, and only if, ``capabilities.target_labels`` says so."""
     _by_gradient(subject)
     usual, others = _repeated(subject), _total(subject.step(labels="others"))
     if subject.capabilities.target_labels:
-        if _same(usual, others):
+        # What is drawn by the labels uses them, whatever its losses read.
+        if subject.capabilities.sampling == "shuffled" and _same(usual, others):
             raise CheckFailed(
                 "declares target_labels=True and has the same losses for other target labels; expected others: declare "
                 "target_labels=False"
@@ -188,17 +204,14 @@ def _by_gradient(subject: AdapterSubject) -> None:
 
 def _adapted(subject: AdapterSubject) -> tuple[PixelClassifier, BaseException | None]:
     """Return the toy network after ``adapt``, and what that raised."""
-    from harness.engine.domains import DomainView
     from harness.engine.randomness import isolated_generators
 
     network = copy.deepcopy(subject.toys.network)
-    made = subject.toys.made
-    half = len(made) // 2
-    source, target = DomainView(made.subset(made.rows[:half])), DomainView(made.subset(made.rows[half:]))
     adapter = subject.make()
     try:
         with isolated_generators(SEED):
-            adapter.adapt(network, source, target)
+            loop = adapter.loop = subject.loop(network)
+            adapter.adapt(network, loop.source, loop.target)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (an adapter may raise anything)
         return network, error
     return network, None
@@ -217,6 +230,12 @@ def _gradients(total: Tensor, parts: list[Tensor]) -> list[Tensor]:
             f"its losses cannot be differentiated: {described(error)}; expected a gradient: no operation in place"
         ) from error
     return [gradient for gradient in found if gradient is not None]
+
+
+def _reached(step: Step, batch: Batch) -> bool:
+    """Whether a gradient reaches a batch: some losses have one value whatever they look at, and yet move the network."""
+    parts = [part for part in (batch.features, batch.logits) if part.requires_grad]
+    return any(bool((gradient != 0).any()) for gradient in _gradients(step.total(), parts))
 
 
 def _repeated(subject: AdapterSubject) -> float:
@@ -238,6 +257,7 @@ ADAPTER_CHECKS = (
     adapts,
     finite_scalar_losses,
     gradient_reaches_features,
+    source_declared,
     target_declared,
     target_labels_declared,
     modules_trained,

@@ -67,6 +67,19 @@ class Toys:
 
         return TrainingExamples(self.made)
 
+    @cached_property
+    def is_corrected(self) -> Tensor:
+        """Which of the images ``made`` (M,) stand for corrected ones: every other."""
+        import torch
+
+        return torch.arange(len(self.made)) % 2 == 0
+
+    @cached_property
+    def corrected(self) -> ImageSet:
+        """The images ``made``, every other one brightened a little, as a source with corrections."""
+        rows = self.made.rows[self.is_corrected]
+        return self.made.with_replacements(rows, (self.made.gather(rows)[0] + 0.02).clamp(0, 1))
+
     def flat(self) -> PixelClassifier:
         """Return the network behind a layer of stairs: the labels change over the pixels, the gradient is zero everywhere."""
         from torch import nn

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Options
+from harness_adaptation.batches import Layer, label_loss, remembered
+from harness_adaptation.moments import (
+    FEWEST,
+    common_share,
+    coral_loss,
+    domainbed_floor,
+    domainbed_loss,
+    noise_floor,
+    rank_remark,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterable
 
-FEWEST = 3
+    from torch import Tensor
 
 
 class DeepCoralOptions(Options):
@@ -23,61 +33,46 @@ class DeepCoralOptions(Options):
         allow_inf_nan=False,
         description="λ between classification and CORAL loss; the paper: 1/750 on CIFAR-10, 1/25 on CIFAR-100.",
     )
-    on: Literal["logits", "features"] = Field(
+    on: Layer = Field(
         "logits",
         description="Whose covariance is aligned: the last classification layer's output (the paper) or its input.",
+    )
+    variant: Literal["paper", "domainbed"] = Field(
+        "paper",
+        description="The paper's ‖C_S − C_T‖²_F/(4d²), or what DomainBed computes, mean((C_S − C_T)²) + mean((x̄_S − x̄_T)²), "
+        "whose usual weight is 1.",
     )
 
 
 class DeepCoral(Adapter[DeepCoralOptions]):
-    """Add λ times the CORAL loss to the cross-entropy on the source."""
+    """Add λ times the CORAL loss to the cross-entropy on the source.
 
-    capabilities: ClassVar = AdapterCapabilities(target=True)
+    The remembered outputs enter the covariances: without a gradient of their own, they make the difference less noisy.
+    """
+
+    capabilities: ClassVar = AdapterCapabilities()
 
     def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:
         """Return the source's cross-entropy and the weighted CORAL loss."""
-        from torch.nn.functional import cross_entropy
-
-        aligned = coral_loss(self._aligned(source), self._aligned(target))
-        return {
-            "cross-entropy": cross_entropy(source.logits, source.labels),  # type: ignore[arg-type]  # a source has labels
-            "coral": self.options.weight * aligned,
-        }
+        compared = remembered(source, self.options.on), remembered(target, self.options.on)
+        share = common_share(*compared, self.loop.shrinkage)
+        return {"cross-entropy": label_loss(source), "coral": self.options.weight * self._loss(*compared, share)}
 
     def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:
         """Return the unweighted CORAL loss and, from three samples on, what sampling alone would make of it."""
-        ours, theirs = self._aligned(source), self._aligned(target)
-        figures = {"coral": float(coral_loss(ours, theirs))}
-        if min(len(ours), len(theirs)) >= FEWEST:
-            figures["coral-noise-floor"] = float(noise_floor(ours) + noise_floor(theirs)) / 2
+        compared = remembered(source, self.options.on), remembered(target, self.options.on)
+        share = common_share(*compared, self.loop.shrinkage)
+        figures = {"coral": float(self._loss(*compared, share))}
+        if min(map(len, compared)) >= FEWEST:
+            floor = noise_floor if self.options.variant == "paper" else domainbed_floor
+            figures["coral-noise-floor"] = sum(float(floor(one, share)) for one in compared) / 2
         return figures
 
-    def _aligned(self, batch: Batch) -> Tensor:
-        return batch.logits if self.options.on == "logits" else batch.features
+    def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:
+        """Say where a batch's covariance is singular."""
+        width = num_classes if self.options.on == "logits" else num_features
+        return rank_remark(self.loop.batch_size, width, self.loop.shrinkage)
 
-
-def covariance(features: Tensor) -> Tensor:
-    """Return the sample covariance (D, D) of features (N, D): (XᵀX − n·x̄x̄ᵀ)/(n−1), computed from centred features."""
-    centred = features - features.mean(0, keepdim=True)
-    return centred.T @ centred / (len(features) - 1)
-
-
-def coral_loss(source: Tensor, target: Tensor) -> Tensor:
-    """Return ‖C_S − C_T‖²_F / (4 d²) of features (N, D) and (M, D)."""
-    width = source.shape[1]
-    return (covariance(source) - covariance(target)).square().sum() / (4 * width**2)
-
-
-def noise_floor(features: Tensor) -> Tensor:
-    """Estimate the CORAL loss expected between two batches of one distribution, from one batch (N, D).
-
-    For Gaussian features with covariance C it is 2·[tr(C)² + tr(C²)] / (4 d² (n−1)). The bracket is estimated without
-    bias: with ν = n − 1 and Ĉ the sample covariance, (Wishart moments) it is
-    ν²/((ν−1)(ν+2)) · [tr(Ĉ)² + (1 − 2/ν)·tr(Ĉ²)]. Raises ``ValueError`` below three samples, which do not tell.
-    """
-    if len(features) < FEWEST:
-        raise ValueError(f"the noise floor needs at least {FEWEST} samples, got {len(features)}")
-    sampled = covariance(features)
-    width, degrees = features.shape[1], len(features) - 1
-    bracket = sampled.trace().square() + (1 - 2 / degrees) * sampled.square().sum()
-    return bracket * degrees / (2 * width**2 * (degrees - 1) * (degrees + 2))
+    def _loss(self, source: Tensor, target: Tensor, share: float) -> Tensor:
+        loss = coral_loss if self.options.variant == "paper" else domainbed_loss
+        return loss(source, target, share)

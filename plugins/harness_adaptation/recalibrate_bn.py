@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from harness.api import Adapter, Domain, Options
+from harness.api import Adapter, AdapterCapabilities, Domain, Options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import nn
 
 
@@ -19,22 +21,20 @@ class RecalibrateOptions(Options):
 
 
 class RecalibrateBatchNorm(Adapter[RecalibrateOptions]):
-    """Reset the running statistics and average them over one pass over the target in train mode."""
+    """Reset the running statistics and average them over one pass over the target in train mode.
+
+    A network without batch-norm stays as it is.
+    """
+
+    capabilities: ClassVar = AdapterCapabilities(source=False)
+
+    def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:  # noqa: ARG002 (its layers alone count)
+        """Say where there is nothing to re-estimate."""
+        if not self.loop.has_batch_norm:
+            yield "the network has no batch-norm: it is left as it was"
 
     def adapt(self, network: nn.Module, source: Domain, target: Domain) -> None:  # noqa: ARG002 (the target alone counts)
         """Change the batch-norm buffers of ``network`` in place; all other layers stay in eval mode."""
-        import torch
-        from torch.nn.modules.batchnorm import _BatchNorm
+        from harness_adaptation.batch_norms import reestimate_statistics
 
-        layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-        momenta = [layer.momentum for layer in layers]
-        network.eval()
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a cumulative average over the batches
-            layer.train()
-        with torch.no_grad():
-            for images in target.batches(self.options.batch_size) if layers else ():
-                network(images)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        reestimate_statistics(network, target.batches(self.options.batch_size))

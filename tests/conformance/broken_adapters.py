@@ -37,7 +37,7 @@ class SoundWithLabels(Sound):
     def losses(self, source, target):
         from torch.nn.functional import cross_entropy
 
-        return {"loss": cross_entropy(target.logits, target.labels)}
+        return {"loss": cross_entropy(source.logits, source.labels) + cross_entropy(target.logits, target.labels)}
 
 
 class SoundWithModule(Sound):
@@ -154,7 +154,14 @@ class NeedsTargetLabels(Sound):
     def losses(self, source, target):
         from torch.nn.functional import cross_entropy
 
-        return {"loss": cross_entropy(target.logits, target.labels)}
+        return {"loss": cross_entropy(source.logits, source.labels) + cross_entropy(target.logits, target.labels)}
+
+
+class IgnoresTheSource(Sound):
+    """Look at the target alone without saying so."""
+
+    def losses(self, source, target):
+        return {"loss": target.logits.square().mean()}
 
 
 class PeeksAtTargetLabels(Sound):
@@ -241,6 +248,7 @@ BROKEN = {
     HasARootAtZero: "gradient-reaches-features",
     IgnoresTheTarget: "target-declared",
     PeeksAtTheTarget: "target-declared",
+    IgnoresTheSource: "source-declared",
     NeedsTargetLabels: "target-labels-declared",
     PeeksAtTargetLabels: "target-labels-declared",
     ClaimsTargetLabels: "target-labels-declared",

@@ -1,0 +1,52 @@
+"""Averages of the weights over the steps of a training loop, buffers included.
+
+Equal weights: Izmailov et al., 2018, arXiv:1803.05407. Exponential ones: Polyak and Juditsky, 1992; their decay starts low and
+rises to its value, so that the average does not hold on to the weights that it began with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch.optim.swa_utils import AveragedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from harness.adapting import WeightAveraging
+    from harness.engine.networks import PixelClassifier
+
+
+class Average:
+    """The average of a network's weights from a share of the steps on."""
+
+    def __init__(self, network: PixelClassifier, asked: WeightAveraging, *, steps: int) -> None:
+        self.asked = asked
+        self.first = round(asked.start * steps)
+        self.model = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
+
+    def update(self, network: PixelClassifier, step: int) -> None:
+        """Take in the weights after a step, counted from 0."""
+        if step >= self.first:
+            self.model.update_parameters(network)
+
+    @property
+    def network(self) -> PixelClassifier | None:
+        """The averaged network, None as long as there is nothing to average."""
+        averaged: Any = self.model.module
+        return averaged if int(self.model.n_averaged) else None
+
+    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        for mine, new in zip(averaged, current, strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(new, self._share(int(count)))
+            else:
+                mine.copy_(new)
+
+    def _share(self, count: int) -> float:
+        """Return what the newest of ``count`` + 1 weights counts for."""
+        if self.asked.decay is None:
+            return 1 / (count + 1)
+        return 1 - min(self.asked.decay, (1 + count) / (10 + count))

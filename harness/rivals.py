@@ -1,0 +1,38 @@
+"""Another classifier of the same images, for the control whose corrections were made for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness.errors import SpecError
+from harness.models import input_of
+
+if TYPE_CHECKING:
+    from harness.data import DataDescription
+    from harness.models import Input
+    from harness.resolved import ResolvedExperiment
+    from harness.stages.jobs import Subject
+
+
+def rival_of(subject: Subject, resolved: ResolvedExperiment, data: DataDescription) -> Subject:
+    """Return the next classifier of the spec that sees the same images, or this one trained from another start.
+
+    Raises ``SpecError`` where there is neither.
+    """
+    place = resolved.models.index(subject.model)
+    for model in (*resolved.models[place + 1 :], *resolved.models[:place]):
+        shape = input_of(model, data, resolved.dataset.normalization)
+        if _alike(shape, subject.shape):
+            return replace(subject, model=model, shape=shape, quantizer=None)
+    if not subject.model.trained:
+        return replace(subject, quantizer=None, rival=True)
+    raise SpecError(
+        f'controls: "transferred" needs another classifier to make corrections for; model "{subject.model.name}" comes trained '
+        f"and no other of the spec sees images of {subject.shape.image_size} pixels: add one to models, or leave the control out"
+    )
+
+
+def _alike(first: Input, second: Input) -> bool:
+    """Whether images made for one classifier fit the other."""
+    return (first.channels, first.image_size) == (second.channels, second.image_size)
