@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from harness.testing.checks import needs
+from harness.errors import HarnessError
+from harness.testing.adapter_sessions import BATCH_SIZE, SEED, STEPS, USUAL, Scene, Session
+from harness.testing.checks import CheckSkipped, needs
 from harness.testing.subject import Subject
 
 if TYPE_CHECKING:
@@ -15,35 +17,37 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from harness.adapting import AdapterCapabilities, Batch, Outputs
-    from harness.engine.images import ImageSet
+    from harness.adapting import AdapterCapabilities, Batch
     from harness.engine.loops import AdapterLoop
     from harness.engine.networks import PixelClassifier
+    from harness.testing.toys import NetworkKind
 
-BATCH_SIZE = 10
-STEPS = 20
-SEED = 1
-
-TargetLabels = Literal["none", "own", "others"]
-TargetImages = Literal["shown", "hidden", "others"]
-SourceImages = Literal["usual", "others"]
+INTERRUPTED = 3
+"""The step before which a loop is interrupted."""
+SOURCE, TARGET = 0, 1
+"""The places of the two batches of a step."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an adapter made of a step: its losses, or what it raised; its modules; what it changed of the batches."""
+    """What an adapter made of a step: its losses, or what it raised, and the hook that was asked last.
+
+    ``batches``: the source's and the target's, none where it raised before. ``changed``: what it changed of them.
+    ``pairs_read``: whether it asked for the corrections, or for what was kept.
+    """
 
     losses: Any
     error: BaseException | None
-    source: Batch
-    target: Batch
+    hook: str
+    batches: tuple[Batch, ...] = ()
     modules: Mapping[str, nn.Module] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    pairs_read: bool = False
 
     def terms(self) -> dict[str, Tensor]:
         """Return the losses. Raises ``CheckSkipped`` where another check tells that they are none."""
         if self.error is not None:
-            raise needs("adapts")
+            raise told_elsewhere(self.error)
         if loss_fault(self.losses) is not None:
             raise needs("finite-scalar-losses")
         terms: dict[str, Tensor] = self.losses
@@ -54,6 +58,15 @@ class Step:
         import torch
 
         return torch.stack(list(self.terms().values())).sum()
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The network after ``adapt``, what that raised, and the hook that was asked last."""
+
+    network: PixelClassifier
+    error: BaseException | None
+    hook: str
 
 
 class AdapterSubject(Subject):
@@ -75,41 +88,87 @@ class AdapterSubject(Subject):
 
     @cached_property
     def usual(self) -> Step:
-        """A step on what it asks for, target labels aside: those are there, so that their absence is one check's alone."""
-        return self.step()
+        """The first step on what it asks for, target labels aside: those are there, so that one check tells of their absence."""
+        return self.step(USUAL)
 
-    def step(
-        self, *, labels: TargetLabels = "own", images: TargetImages | None = None, source_images: SourceImages = "usual"
-    ) -> Step:
-        """Make one step with a new instance and one seed, as the engine does."""
+    def at(self, number: int) -> Step:
+        """Return the usual step of that number."""
+        if number == 0:
+            return self.usual
+        if number not in self._later:
+            self._later[number] = self.step(Scene(at=number))
+        return self._later[number]
+
+    def step(self, scene: Scene) -> Step:
+        """Make one step with a new instance and one seed, as the engine does; a later one after the first."""
         from harness.engine.randomness import isolated_generators
 
-        images = images or ("shown" if self.capabilities.target else "hidden")
-        adapter = self.make()
-        network = copy.deepcopy(self.toys.network)
         with isolated_generators(SEED):
-            modules: Mapping[str, nn.Module] = {}
-            source, target, given, losses, error = None, None, [], None, None
-            try:
-                adapter.loop = self.loop(network)
-                width, classes = self._widths(network)
-                list(adapter.remarks(width, classes))
-                modules = adapter.modules(width, classes)
-                adapter.trained(network)
-            except (Exception, SystemExit) as raised:  # noqa: BLE001 (an adapter may raise anything)
-                error = raised
-            source, target = self._batches(adapter, network, labels, images, source_images)
-            given = [_copied(source), _copied(target)]
-            if error is None:
-                try:
-                    losses = adapter.losses(source, target)
-                except (Exception, SystemExit) as raised:  # noqa: BLE001 (an adapter may raise anything)
-                    error = raised
-        pairs = zip(("source", "target"), given, (source, target), strict=True)
-        changed = tuple(f"the {name}'s {part}" for name, old, new in pairs for part in _differences(old, new))
-        return Step(losses, error, source, target, modules, changed)
+            session = self._session(scene)
+            if scene.at:
+                self._take(session, 0)
+            return self._take(session, scene.at)
 
-    def loop(self, network: PixelClassifier) -> AdapterLoop:
+    def interrupted(self) -> tuple[Step, Step]:
+        """Return a step of a loop that ran through, and that step of a loop which a new instance takes up there."""
+        from harness.engine.randomness import isolated_generators
+
+        with isolated_generators(SEED):
+            session = self._session(USUAL)
+            for number in range(INTERRUPTED):
+                self._take(session, number).terms()
+                try:
+                    session.learn()
+                except RuntimeError as error:
+                    raise needs("gradient-reaches-features") from error
+            saved = session.state()
+            through = self._take(session, INTERRUPTED)
+        with isolated_generators(SEED):
+            again = self._session(USUAL)
+            try:
+                again.load(saved)
+            except (RuntimeError, KeyError) as error:
+                return through, Step(None, error, "modules()")
+            return through, self._take(again, INTERRUPTED)
+
+    def adapted(self, kind: NetworkKind = "usual") -> Adapted:
+        """Return what a new instance makes of a copy of a toy network."""
+        if kind not in self._adapted:
+            self._adapted[kind] = self._adapting(kind)
+        return self._adapted[kind]
+
+    def _adapting(self, kind: NetworkKind) -> Adapted:
+        from harness.engine.randomness import isolated_generators
+
+        network = copy.deepcopy(self.toys.networks[kind])
+        with isolated_generators(SEED):
+            session = self._session_of(network, Scene(network=kind))
+            if session.error is None:
+                session.adapt()
+        return Adapted(network, session.error, session.answers.hook)
+
+    def _session(self, scene: Scene) -> Session:
+        return self._session_of(copy.deepcopy(self.toys.networks[scene.network]), scene)
+
+    def _session_of(self, network: PixelClassifier, scene: Scene) -> Session:
+        loop = self._loop(network, scene.network)
+        session = Session(self.make(), self.plugin.name, loop, network, toys=self.toys, scene=scene)
+        session.begin()
+        return session
+
+    def _take(self, session: Session, number: int) -> Step:
+        session.take(number)
+        return Step(
+            session.losses,
+            session.error,
+            session.answers.hook,
+            session.batches,
+            session.modules,
+            session.changed,
+            session.loop.pairs_read,
+        )
+
+    def _loop(self, network: PixelClassifier, kind: NetworkKind) -> AdapterLoop:
         """Return the loop that an adapter of the toys is in."""
         from harness.budget import Adaptation
         from harness.engine.loops import AdapterLoop
@@ -124,93 +183,42 @@ class AdapterSubject(Subject):
             valid=self.toys.made,
             steps=STEPS,
             labels_shown=self.capabilities.target_labels,
-            start=lambda: copy.deepcopy(self.toys.network),
+            may_validate=not self.steps_by_gradient,
+            start=lambda: copy.deepcopy(self.toys.networks[kind]),
         )
 
-    def _widths(self, network: PixelClassifier) -> tuple[int, int]:
-        outputs = network.outputs(self.toys.images[:2])
-        return outputs.features.shape[1], outputs.logits.shape[1]
+    @cached_property
+    def _adapted(self) -> dict[NetworkKind, Adapted]:
+        return {}
 
-    def _batches(
-        self, adapter: Any, network: PixelClassifier, labels: TargetLabels, images: TargetImages, others: SourceImages
-    ) -> tuple[Batch, Batch]:
-        """Return a source and a target batch, passed through the toy network in train mode as the engine does."""
-        from harness.engine.domains import TwoDomainForward, no_outputs
-
-        made, capabilities = self.toys.made, self.capabilities
-        forward = TwoDomainForward(
-            network, "separate", target_gradients=images != "hidden", source_seen=capabilities.source
-        )
-        places = {"usual": 0, "others": 3}
-        source_rows = _rows(made, places[others])
-        first = 0 if capabilities.sampling == "paired" else 1
-        target_rows = _rows(made, 2 if images == "others" else first)
-        source_images, source_labels = self.toys.corrected.gather(source_rows)
-        target_images, own = made.gather(target_rows)
-        if capabilities.source:
-            network.eval()
-            source_images = adapter.prepare(source_images, source_labels)
-        forward.train_mode()
-        source, target = forward(source_images, target_images)
-        # The label after each sample's own: no sample keeps its label.
-        given = {"none": None, "own": own, "others": (own + 1) % self.toys.network.num_classes}[labels]
-        shown = (target if images != "hidden" else None) or no_outputs(target_images)
-        wrong = None if given is None else self.toys.is_corrected[target_rows]
-        return (
-            _batch(
-                source_images,
-                source_labels,
-                source or no_outputs(source_images),
-                source_rows,
-                self.toys.is_corrected[source_rows],
-            ),
-            _batch(target_images, given, shown, target_rows, wrong),
-        )
+    @cached_property
+    def _later(self) -> dict[int, Step]:
+        return {}
 
 
-def _rows(made: ImageSet, number: int) -> Tensor:
-    """Return the rows of one of the batches that do not overlap."""
-    return made.rows[number * BATCH_SIZE : (number + 1) * BATCH_SIZE]
+def told_elsewhere(error: BaseException) -> CheckSkipped:
+    """Return the reason to skip a check while another tells of this error."""
+    from harness.engine.answers import AnswerError, UnsoundNetworkError
+
+    if isinstance(error, UnsoundNetworkError):
+        return needs("network-left-sound")
+    return needs("hooks-answer" if isinstance(error, AnswerError) else "adapts")
 
 
-def _batch(images: Tensor, labels: Tensor | None, outputs: Outputs, samples: Tensor, wrong: Tensor | None) -> Batch:
-    from harness.adapting import Batch, Outputs
+def is_refusal(error: BaseException) -> bool:
+    """Whether an adapter says by this error that it cannot work here, rather than answer what the contract does not know."""
+    from harness.engine.answers import AnswerError
 
-    return Batch(
-        images=images,
-        labels=labels,
-        features=outputs.features,
-        logits=outputs.logits,
-        samples=samples,
-        wrong=wrong,
-        past=Outputs(outputs.features[:0].detach(), outputs.logits[:0].detach()),
-    )
+    return isinstance(error, HarnessError) and not isinstance(error, AnswerError)
 
 
 def loss_fault(losses: Any) -> str | None:
     """Say how the losses are no dict of finite scalars, if so."""
-    import torch
+    from harness.engine import answers
 
-    if not isinstance(losses, dict):
-        return f"a {type(losses).__name__}"
-    if not losses:
-        return "an empty dict"
-    for name, value in losses.items():
-        if not isinstance(name, str):
-            return f"a loss named {name!r}, which is no text"
-        if not isinstance(value, torch.Tensor):
-            return f'a {type(value).__name__} as the loss "{name}"'
-        if value.ndim != 0:
-            return f'the loss "{name}" of shape {tuple(value.shape)}'
-        if not bool(value.isfinite()):
-            return f'the loss "{name}" as {float(value.detach()):g}'
-    return None
-
-
-def _copied(batch: Batch) -> dict[str, Tensor]:
-    parts = {name: getattr(batch, name) for name in ("images", "labels", "features", "logits")}
-    return {name: part.detach().clone() for name, part in parts.items() if part is not None}
-
-
-def _differences(before: dict[str, Tensor], batch: Batch) -> list[str]:
-    return [name for name, part in before.items() if not bool((getattr(batch, name) == part).all())]
+    fault = answers.loss_fault(losses)
+    if fault is None:
+        for name, value in losses.items():
+            if not bool(value.isfinite()):
+                return f'the loss "{name}" as {float(value.detach()):g}'
+    return fault

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from harness.engine.examples import TrainingExamples
     from harness.engine.images import ImageSet
     from harness.engine.networks import PixelClassifier
+
+NetworkKind = Literal["usual", "without a linear head", "without batch-norm"]
 
 CLASSES = 5
 CHANNELS = 3
@@ -59,6 +63,15 @@ class Toys:
         spread = torch.linspace(NEAR, len(order) // 2, COUNT - NEAR).long()
         rows = torch.cat([order[:NEAR], order[spread]])
         return cls(network, images[rows], labels[rows, 0], labels[rows, 1], 100 + torch.arange(COUNT), made)
+
+    @cached_property
+    def networks(self) -> Mapping[NetworkKind, PixelClassifier]:
+        """The network, and others that lack what common ones have: their labels are their own."""
+        return {
+            "usual": self.network,
+            "without a linear head": _convolutional_head(),
+            "without batch-norm": _plain_network(),
+        }
 
     @cached_property
     def examples(self) -> TrainingExamples:
@@ -119,6 +132,26 @@ def _network() -> PixelClassifier:
             # Centred logits, so that every label is given to some images.
             head.bias.sub_(network(torch.rand(512, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)).mean(0))
     return network
+
+
+def _convolutional_head() -> PixelClassifier:
+    from torch import nn
+
+    from harness.engine.randomness import isolated_generators
+
+    with isolated_generators(_SEED):
+        layers = [nn.Conv2d(CHANNELS, 6, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(6), nn.Tanh()]
+        return _classifier(nn.Sequential(*layers, nn.Conv2d(6, CLASSES, IMAGE_SIZE // 2), nn.Flatten()))
+
+
+def _plain_network() -> PixelClassifier:
+    from torch import nn
+
+    from harness.engine.randomness import isolated_generators
+
+    with isolated_generators(_SEED):
+        layers = [nn.Conv2d(CHANNELS, 6, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten()]
+        return _classifier(nn.Sequential(*layers, nn.Linear(6 * (IMAGE_SIZE // 2) ** 2, CLASSES)))
 
 
 def _image_set(network: PixelClassifier) -> ImageSet:

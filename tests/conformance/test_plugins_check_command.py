@@ -47,8 +47,8 @@ def test_failed_check_says_what_is_wrong_and_exits_with_1(call):
     code, out, err = call("broken-adapters/IgnoresTheTarget")
     assert code == 1
     assert (
-        "failed  target-declared: declares target=True and has the same losses for other target images; expected others: "
-        "declare target=False"
+        "failed  target-declared: declares target=True and has the same losses for other target images, at every step of a "
+        "loop; expected others: declare target=False"
     ) in out
     assert "skipped modules-trained: has no modules of its own" in out
     assert "1 failed, 2 skipped" in err
