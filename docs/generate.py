@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import types
 from fractions import Fraction
 from inspect import getdoc, signature
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
 from harness import hookspecs
 from harness.budget import Adaptation, Baseline
 from harness.cli import COMMANDS, cli
+from harness.controls import TRAINED_ON_TARGET
 from harness.launch import tables_of
 from harness.manager import Manager
-from harness.offers import offers
+from harness.offers import cited, offers
 from harness.references import (
     AdapterReference,
     CorrectorReference,
@@ -149,19 +149,31 @@ def adapters_page() -> str:
     """Return docs/adapters.md: every adapter of the installed plugins, with its options."""
     manager = Manager.discover()
     found = sorted(offers(manager, "adapter"), key=lambda row: str(row["name"]))
+    serving = set(TRAINED_ON_TARGET.values())
+    own = [row for row in found if row["name"] not in serving]
+    controls = [row for row in found if row["name"] in serving]
+    heads = ["| adapter | uses | labels | steps | options | what it does |", f"|{' --- |' * 6}"]
     parts = [
-        f"# The {len(found)} adapters\n",
+        f"# {len(own)} adapters, and {len(controls)} that serve as controls\n",
         (
             "Written by `make docs` from the installed plugins. Uses: the source T', the target T, or both. Labels: whether the "
-            "target's labels enter, in the loss or in how batches are drawn; such rows are flagged in every table. Steps: whether "
+            "target's labels enter, in the loss or in how batches are drawn; such rows are marked † in every table. Steps: whether "
             "the training loop makes gradient steps, or the adapter changes the weights by itself. Learning rate, optimizer, "
             "schedule, batch size, batch-norm policy, precision, clipping, queue and shrinkage are no options of an adapter: they "
-            "are the experiment's (`adaptation`), the same for every arm. `finetune` and `recalibrate-bn` are controls alone.\n"
+            "are the experiment's (`adaptation`), the same for every arm.\n"
         ),
-        "| adapter | uses | labels | steps | options | what it does |",
-        f"|{' --- |' * 6}",
+        *heads,
+        *(_adapter_row(row, manager) for row in own),
+        "\n## Controls\n",
+        (
+            "They look at `T` alone, whatever `T'` is, and stand in every table as rival explanations: `controls` in a spec names "
+            "them. `finetune` trains `finetune-source` on `T'` too.\n"
+        ),
+        *heads,
+        *(_adapter_row(row, manager) for row in controls),
+        "",
     ]
-    return "\n".join([*parts, *(_adapter_row(row, manager) for row in found), ""])
+    return "\n".join(parts)
 
 
 def _adapter_row(row: Mapping[str, Any], manager: Manager) -> str:
@@ -182,10 +194,8 @@ def _shown(field: FieldInfo) -> str:
 
 
 def _cited(kind: Any) -> str:
-    """Return a class's sentence, and its module's: that one names the source."""
-    module = (getdoc(sys.modules[kind.__module__]) or "").partition("\n")[0]
-    text = f"{(getdoc(kind) or '').partition(chr(10))[0]} {module}"
-    return escape(text.replace("``", "`")).replace("\\`", "`")
+    """Return what a class does and its source, for a table's cell."""
+    return escape(cited(kind)).replace("\\`", "`")
 
 
 def _attack_row(row: Mapping[str, Any]) -> str:

@@ -138,14 +138,18 @@ class Loop(Protocol):
         """Return the classifier as it is now, for passes in eval mode without gradients."""
 
     def validate(self) -> float:
-        """Return the validation accuracy in [0, 1] of the classifier as it is now."""
+        """Return the validation accuracy in [0, 1] of the classifier as it is now, in ``adapt`` alone.
+
+        How often it was asked for is a remark of the row. Raises ``ContractError`` for an adapter with gradient steps.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightAveraging:
     """Average the weights over the steps; what is validated and kept is the average, buffers included.
 
-    ``decay`` is that of an exponential average, None for equal weights. It begins after the share ``start`` of the steps.
+    ``decay`` in [0, 1) is that of an exponential average, None for equal weights. It begins after the share ``start``, in [0, 1),
+    of the steps.
     """
 
     decay: float | None
@@ -156,7 +160,8 @@ class Adapter(Configurable[OptionsT], ABC):
     """Adapt a classifier from a source domain to a target domain. The harness owns the loop.
 
     One with gradient steps returns its ``losses``; one without overrides ``adapt``. ``loop`` is set by the harness before
-    anything else is asked for.
+    anything else is asked for. What is remembered from step to step must be a buffer (or parameter) of a module of ``modules()``,
+    of one shape: a run that was interrupted goes on with a new instance, and has nothing else of the old one.
     """
 
     capabilities: ClassVar[AdapterCapabilities] = AdapterCapabilities()
@@ -170,11 +175,17 @@ class Adapter(Configurable[OptionsT], ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither losses() nor adapt()")
 
     def diagnostics(self, source: Batch, target: Batch) -> dict[str, float]:  # noqa: ARG002 (a default)
-        """Return figures to record beside the losses, at each validation; ``X-noise-floor`` is shown beside ``X``."""
+        """Return finite figures to record beside the losses, at each validation, of the last step's batches, without gradients.
+
+        ``X-noise-floor`` is shown beside ``X``. A figure that means nothing for these batches is left out.
+        """
         return {}
 
     def modules(self, num_features: int, num_classes: int) -> Mapping[str, nn.Module]:  # noqa: ARG002 (a default)
-        """Return modules of its own to train along, such as a discriminator; their buffers are kept at checkpoints too."""
+        """Return modules of its own by name: what is trained along, such as a discriminator, and buffers that last over steps.
+
+        They are kept at checkpoints, and a run that was interrupted goes on with them. Names have no full stop.
+        """
         return {}
 
     def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:  # noqa: ARG002 (a default)
@@ -192,7 +203,7 @@ class Adapter(Configurable[OptionsT], ABC):
         return images
 
     def trained(self, network: nn.Module) -> Iterable[nn.Parameter] | None:  # noqa: ARG002 (a default)
-        """Return the parameters, of ``network`` and of its own modules, that this step changes; None for all of them."""
+        """Return the parameters, of ``network`` and of its own modules, that this step changes: one at least; None for all."""
         return None
 
     def weight_averaging(self) -> WeightAveraging | None:

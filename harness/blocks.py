@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError
+from harness.row_patterns import check_patterns, matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from harness.leaderboard import Table
+    from harness.marks import Uses
 
 Blocks = dict[str, dict[str, float]]
 
@@ -42,17 +43,21 @@ def blocks_of(tables: Iterable[Table], *, only: str = "") -> Blocks:
 
 def select_rows(blocks: Mapping[str, Mapping[str, float]], patterns: Sequence[str]) -> Blocks:
     """Keep the rows that match one of the patterns (``*`` and ``?``). Raises ``UsageError`` for a pattern that matches none."""
-    names = dict.fromkeys(name for scores in blocks.values() for name in scores)
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            guess = did_you_mean(pattern, names) or ";"
-            raise UsageError(f'--row: no row "{pattern}"{guess} the rows: {", ".join(names)}')
+    check_patterns(patterns, [name for scores in blocks.values() for name in scores])
     return {
-        block: {
-            name: score for name, score in scores.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
-        }
+        block: {name: score for name, score in scores.items() if matches(name, patterns)}
         for block, scores in blocks.items()
     }
+
+
+def data_sets_of(tables: Iterable[Table]) -> dict[str, str]:
+    """Return each block's data set: blocks that share one are not independent problems."""
+    return {_name(table): table.comparable.dataset for table in tables if table.comparable}
+
+
+def uses_of_rows(tables: Iterable[Table]) -> dict[str, Uses]:
+    """Return by label what the adapters of the tables' rows use."""
+    return {row.key.label: row.uses for table in tables for row in table.rows}
 
 
 def _name(table: Table) -> str:

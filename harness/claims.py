@@ -57,7 +57,8 @@ class Reference:
 class Claim:
     """One claim of one row.
 
-    ``p`` is that of its weakest reference, 1 where one points down; ``holm_p`` the same adjusted over the table's rows.
+    ``p`` is that of its weakest reference, 1 where one points down; ``harm_p`` that of the opposite, 1 where one points up;
+    ``holm_p`` and ``harm_holm_p`` are the same adjusted over the table's rows.
     """
 
     name: ClaimName
@@ -65,6 +66,14 @@ class Claim:
     verdict: Verdict
     p: float | None = None
     holm_p: float | None = None
+    harm_p: float | None = None
+    harm_holm_p: float | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether what is shown, or the harm, outlasts Holm's adjustment over the table's rows."""
+        p = self.harm_holm_p if self.verdict == "harmful" else self.holm_p
+        return p is not None and p <= LEVEL
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -166,16 +175,19 @@ def summary_sentence(name: ClaimName, claims: Sequence[Claims]) -> str:
     judged = [claim for row in claims for claim in row if claim.name == name and claim.verdict != "not applicable"]
     if not judged:
         return f"{CLAIM_WORDS[name]}: no row to judge"
-    shown = [claim for claim in judged if claim.verdict == "shown"]
-    lasting = sum(claim.holm_p is not None and claim.holm_p <= LEVEL for claim in shown)
-    clauses = [f"shown in {len(shown)} of {_rows(len(judged))}" + (f" ({lasting} after Holm)" if shown else "")]
-    if harmful := sum(claim.verdict == "harmful" for claim in judged):
-        clauses.append(f"harmful in {harmful}")
+    shown, harmful = ([claim for claim in judged if claim.verdict == verdict] for verdict in ("shown", "harmful"))
+    clauses = [f"shown in {len(shown)} of {_rows(len(judged))}{_lasting(shown)}"]
+    if harmful:
+        clauses.append(f"harmful in {len(harmful)}{_lasting(harmful)}")
     if single := sum(claim.verdict == "no interval" for claim in judged):
         clauses.append(f"one seed and so no interval in {single}")
     if lacking := sum(bool(claim.missing) for claim in judged):
         clauses.append(f"a control is missing in {lacking}")
     return f"{CLAIM_WORDS[name]}: {', '.join(clauses)}"
+
+
+def _lasting(claims: Sequence[Claim]) -> str:
+    return f" ({sum(claim.lasts for claim in claims)} after Holm)" if claims else ""
 
 
 def power_summary(claims: Sequence[Claims]) -> str | None:
@@ -198,12 +210,27 @@ def _rows(count: int) -> str:
 
 
 def _claim(name: ClaimName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome) -> Claim:
-    if name == "correction" and key.is_curriculum:
-        reason = "nothing is corrected in this row"
+    reason = _moot(name, key, groups[key])
+    if reason is not None:
         absent = tuple(Reference(name=reference, missing=reason) for reference in REFERENCES[name])
         return Claim(name=name, references=absent, verdict="not applicable")
     references = tuple(_reference(reference, key, groups, outcome) for reference in REFERENCES[name])
-    return Claim(name=name, references=references, verdict=_verdict(references), p=_weakest(references))
+    return Claim(
+        name=name,
+        references=references,
+        verdict=_verdict(references),
+        p=_weakest(references, sign=1),
+        harm_p=_weakest(references, sign=-1),
+    )
+
+
+def _moot(name: ClaimName, key: RowKey, records: Mapping[int, CellRecord]) -> str | None:
+    """Say why a row cannot make a claim at all, None where it can."""
+    if name == "correction" and key.is_curriculum:
+        return "nothing is corrected in this row"
+    if name != "method" and not all(record.adaptation.source for record in records.values()):
+        return "the adapter does not look at T'"
+    return None
 
 
 def _reference(
@@ -248,18 +275,18 @@ def _verdict(references: Sequence[Reference]) -> Verdict:
     return "not shown"
 
 
-def _weakest(references: Sequence[Reference]) -> float | None:
-    """Return the p of a claim that needs all its references (an intersection-union test), 1 where one points down."""
+def _weakest(references: Sequence[Reference], *, sign: int) -> float | None:
+    """Return the p of a claim that needs all its references (an intersection-union test), 1 where one points the other way."""
     differences = [reference.difference for reference in references if reference.difference]
-    p_values = [(1.0 if item.mean <= 0 else item.p) for item in differences if item.p is not None]
+    p_values = [(1.0 if sign * item.mean <= 0 else item.p) for item in differences if item.p is not None]
     return max(p_values) if len(p_values) == len(references) else None
 
 
 def _adjust(name: ClaimName, raw: Mapping[RowKey, dict[ClaimName, Claim]]) -> None:
-    tested = [(claims, claims[name].p) for claims in raw.values()]
-    family = [(claims, p) for claims, p in tested if p is not None]
-    for (claims, _), adjusted in zip(family, holm([p for _, p in family]), strict=True):
-        claims[name] = replace(claims[name], holm_p=adjusted)
+    family = [claims for claims in raw.values() if claims[name].p is not None]
+    up, down = (holm([getattr(claims[name], field) for claims in family]) for field in ("p", "harm_p"))
+    for claims, better, worse in zip(family, up, down, strict=True):
+        claims[name] = replace(claims[name], holm_p=better, harm_holm_p=worse)
 
 
 def _mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> McNemar:
@@ -283,6 +310,7 @@ def _verdict_words(claim: Claim) -> str:
     lows = [reference.difference.low for reference in claim.references if reference.difference]
     if claim.verdict == "not shown" and not claim.missing and all(low is not None and low > 0 for low in lows):
         return "not shown (the same gain for every seed: no spread to test against)"
-    if claim.verdict == "shown" and claim.holm_p is not None and claim.holm_p > LEVEL:
-        return f"shown, but not after Holm (p = {claim.holm_p:.2g})"
+    adjusted = claim.harm_holm_p if claim.verdict == "harmful" else claim.holm_p
+    if claim.verdict in {"shown", "harmful"} and adjusted is not None and not claim.lasts:
+        return f"{claim.verdict}, but not after Holm (p = {adjusted:.2g})"
     return claim.verdict

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.controls import SUBSTITUTES
 from harness.rows import RowKey
 from harness.searches import corrector_name
 
@@ -60,11 +61,11 @@ def correction_curves(records: Iterable[CellRecord]) -> tuple[tuple[CorrectorCur
     groups: dict[str, dict[int, tuple[CellRecord, Correction]]] = {}
     for record in sorted(records, key=lambda record: (*RowKey.of(record.cell).order, record.cell.seed)):
         made = record.correction
-        if made and made.attack is not None and made.wrong and record.cell.control != "sham":
+        if made and made.attack is not None and made.wrong and record.cell.control not in SUBSTITUTES:
             settings = [record.cell.corrector, made.attack, made.objective, made.select, made.options]
             group = groups.setdefault(json.dumps(settings, sort_keys=True), {})
             # The stage is shared, but of records of one seed some may be older than the curve.
-            if record.cell.seed not in group or not group[record.cell.seed][1].curve:
+            if record.cell.seed not in group or (made.curve and not group[record.cell.seed][1].curve):
                 group[record.cell.seed] = record, made
     curves, untold = [], []
     for group in groups.values():

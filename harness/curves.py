@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from harness.averages import if_all_have, over_seeds
 from harness.correction_curves import correction_curves
+from harness.marks import Uses
 from harness.records import step_time
 from harness.rows import RowKey
 
@@ -59,6 +60,12 @@ class RowCurve:
 
     key: RowKey
     per_seed: Mapping[int, tuple[CurvePoint, ...]]
+    uses: Uses = field(default_factory=Uses)
+
+    @property
+    def label(self) -> str:
+        """The row's name as it is shown, with its marks."""
+        return self.key.label + self.uses.mark
 
     @property
     def steps(self) -> list[int]:
@@ -108,10 +115,11 @@ class RowCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """When a row first has, on average, the ``level`` that ``finetune-target`` comes to; both over their common ``seeds``.
+    """When a row first has, on average over their common seeds, the ``level`` that ``finetune-target`` comes to.
 
     ``step`` and ``seconds`` are those of the first such checkpoint, None where there is none; the ratios are to those of
-    ``finetune-target`` itself. ``seeds_reached`` counts the seeds that come to the level of their own ``finetune-target``.
+    ``finetune-target`` itself. ``seeds_reached`` counts those of the ``seeds`` that come to the level of their own
+    ``finetune-target``; seeds in which that ends no higher than it starts have nothing to come to, and are in neither count.
     """
 
     level: float
@@ -169,15 +177,15 @@ class TableCurves:
         if end is None or end.step == 0:
             return None
         found = _first(ours, level)
-        alone = [(ours.of_seeds([seed]), _level(theirs.of_seeds([seed]), share)) for seed in common]
+        alone = [reached for seed in common if (reached := _reaches(ours, theirs, seed, share)) is not None]
         return Reach(
             level=level,
             step=found.step if found else None,
             seconds=found.seconds if found else None,
             steps_ratio=_ratio(found.step, end.step) if found else None,
             seconds_ratio=_ratio(found.seconds, end.seconds) if found else None,
-            seeds_reached=sum(_first(one, own) is not None for one, own in alone),
-            seeds=len(common),
+            seeds_reached=sum(alone),
+            seeds=len(alone),
         )
 
 
@@ -203,7 +211,9 @@ def _of_table(table: Table, key: str, records: Sequence[CellRecord]) -> TableCur
         note=table.note,
         rows=tuple(
             RowCurve(
-                key=row.key, per_seed={seed: _points(by_row[row.key][seed], baselines.get(seed)) for seed in row.seeds}
+                key=row.key,
+                per_seed={seed: _points(by_row[row.key][seed], baselines.get(seed)) for seed in row.seeds},
+                uses=row.uses,
             )
             for row in table.rows
         ),
@@ -254,6 +264,16 @@ def _first(row: RowCurve, level: float) -> MeanPoint | None:
         if len(kept) == len(last) and fmean(kept) >= level - _TIE:
             return row.at(step)
     return None
+
+
+def _reaches(ours: RowCurve, theirs: RowCurve, seed: int, share: float) -> bool | None:
+    """Say whether a seed comes to what its own reference gains, None where that gains nothing."""
+    own = theirs.of_seeds([seed])
+    level = _level(own, share)
+    end = _first(own, level)
+    if end is None or end.step == 0:
+        return None
+    return _first(ours.of_seeds([seed]), level) is not None
 
 
 def _level(reference: RowCurve, share: float) -> float:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.averages import Statistic
     from harness.records import CellRecord
 
-FLOOR = "-noise-floor"  # ``NAME-noise-floor``: what sampling alone makes of ``NAME`` if features are Gaussian
+FLOOR = "-noise-floor"  # ``NAME-noise-floor``: what its adapter takes ``NAME`` to be by chance
 
 _Kind = Literal["losses", "diagnostics"]
 
@@ -38,9 +38,9 @@ def names_of(kind: _Kind, rows: Sequence[Figures]) -> list[str]:
 
 
 def summary_sentences(adapter: str, rows: Sequence[Figures], no_gap: Sequence[Figures]) -> list[str]:
-    """Give each diagnostic's mean over an adapter's ``rows``, over its ``T``→``T`` rows (``no_gap``), and its noise floor.
+    """Give each diagnostic's mean over an adapter's ``rows``, over its ``T``→``T`` rows (``no_gap``), and by chance.
 
-    No verdict is drawn: features that are not Gaussian have another floor, and what ``T``→``T`` measures is it.
+    No verdict is drawn: each adapter estimates chance its own way, and what ``T``→``T`` measures is no estimate.
     """
     names = names_of("diagnostics", [*rows, *no_gap])
     measures = dict.fromkeys(name.removesuffix(FLOOR) for name in names)
@@ -55,7 +55,7 @@ def _parts(measure: str, rows: Sequence[Figures], no_gap: Sequence[Figures]) -> 
     parts = {
         "{}": _mean(measure, rows),
         "{} in T→T, where there is no gap": _mean(measure, no_gap),
-        "Gaussian noise floor {}": _mean(measure + FLOOR, no_gap) if floor is None else floor,
+        "{} by chance": _mean(measure + FLOOR, no_gap) if floor is None else floor,
     }
     return [words.format(f"{mean:.3g}") for words, mean in parts.items() if mean is not None]
 

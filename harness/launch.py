@@ -17,8 +17,9 @@ from harness.executors import WorkerSettings
 from harness.manager import Manager
 from harness.models import build_network
 from harness.plan import Plan, make_plan
-from harness.records import read_failures, read_records, record_name
+from harness.records import record_name
 from harness.resolve import resolve_all
+from harness.results import cells_in, experiment_name, results_folder
 from harness.run_state import RunState, survey
 from harness.runner import Runner, Watcher, results_locked
 from harness.spec import find_spec, load_specs
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from harness.executors import Executor
     from harness.leaderboard import Table
     from harness.models import Input
-    from harness.records import CellFailure, CellRecord
     from harness.resolved import ResolvedModel
 
 
@@ -111,23 +111,11 @@ def tables_of(results: Path) -> list[Table]:
     """Build the tables of a results folder. Raises ``UsageError`` where there are no records."""
     from harness.leaderboard import build
 
-    return build(*_read(results))
+    return build(*cells_in(results))
 
 
-def _read(results: Path) -> tuple[list[CellRecord], list[CellFailure]]:
-    folder = results if results.name == "records" else results / "records"
-    records = read_records(folder)
-    failures = read_failures(folder.parent / "failures")
-    if not records and not failures:
-        what = "holds no records" if results.is_dir() else "is no folder"
-        raise UsageError(
-            f'{results}: {what}; expected a results folder such as results/digits-demo, made by "harness run"'
-        )
-    return records, failures
-
-
-def write_reports(results: Path) -> None:
-    """Write leaderboard.md, .csv, .json and report.html beside the records they are made of."""
+def write_reports(named: Path) -> Path:
+    """Write leaderboard.md, .csv, .json and report.html beside the folder of records that they are made of; returns where."""
     import json
 
     from harness.curves import curves_of
@@ -138,18 +126,20 @@ def write_reports(results: Path) -> None:
     from harness.report.json_table import to_json
     from harness.report.markdown import to_markdown
 
-    records, failures = _read(results)
+    records, failures = cells_in(named)
+    results = results_folder(named)
     tables, drawings = build(records, failures), read_drawings(results)
     texts = {
         "leaderboard.md": to_markdown(tables) + drawings_markdown(drawings, results),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": json.dumps(to_json(tables), indent=1, ensure_ascii=False) + "\n",
         "report.html": to_html(
-            tables, results.name, drawings_html(drawings, results), curves=curves_of(records, tables)
+            tables, experiment_name(results), drawings_html(drawings, results), curves=curves_of(records, tables)
         ),
     }
     for name, text in texts.items():
         atomic_write(results / name, text.encode())
+    return results
 
 
 def remove_leftovers(prepared: Prepared) -> None:

@@ -22,8 +22,10 @@ from harness.corrections import counts_of, work_of, works_of
 from harness.errors import StoreError
 from harness.figures import figures_of
 from harness.figures import summary_sentences as figures_sentences
+from harness.marks import Uses, uses_of
 from harness.measures import MeasureSetting, measured_of
 from harness.quantization import before_after_of
+from harness.row_patterns import check_patterns, matches
 from harness.rows import RowKey
 from harness.searches import tuning_of, untuned
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 Column = Literal["source", "train", "valid", "test", "delta"]
 COLUMNS: tuple[Column, ...] = ("source", "train", "valid", "test", "delta")
+RANKED: tuple[Column, ...] = ("train", "valid", "test", "delta")
+"""The columns that have a best row: T' is another set in each row, and no contest."""
 
 _TIE = 1e-12
 _SHORT = 8  # letters of a record's key that are shown
@@ -54,7 +58,7 @@ class Row:
     which no row has a higher mean, among rows that have every seed of the table and do not all tie. ``versus_finetune`` is in
     points, None without such a row or a seed in common. ``work`` is None where ``T'`` holds no attacked samples, ``quantized``
     for a full-precision subject, ``tuning`` where no search chose the settings. ``robust_claims`` judge the row by each evaluator
-    that perturbed the test images.
+    that perturbed the test images. ``uses``: what its adapter uses.
     """
 
     key: RowKey
@@ -77,6 +81,17 @@ class Row:
     robust_claims: Mapping[str, Claims] = field(default_factory=dict)
     tuning: Tuning | None = None
     best: frozenset[Column] = frozenset()
+    uses: Uses = field(default_factory=Uses)
+
+    @property
+    def label(self) -> str:
+        """The row's name as it is shown, with its marks."""
+        return self.key.label + self.uses.mark
+
+    @property
+    def adapter_label(self) -> str:
+        """How the classifier was adapted, as it is shown; empty for the baseline."""
+        return self.key.adapter_label + self.uses.mark
 
     def column(self, name: Column) -> Statistic | None:
         """Return an accuracy column."""
@@ -89,7 +104,7 @@ class Table:
     """Comparable rows, the best of each column flagged, and what each of their correctors did.
 
     ``note`` says in which fields the table differs from the others, None for the only one. ``comparable`` is None for a
-    table of failed cells alone.
+    table of failed cells alone. ``of``: how many rows there are, where only some were asked for.
     """
 
     title: str
@@ -99,6 +114,7 @@ class Table:
     rows: tuple[Row, ...]
     failures: tuple[CellFailure, ...]
     works: tuple[Work, ...] = ()
+    of: int | None = None
 
     @property
     def claims(self) -> tuple[Claims, ...]:
@@ -129,7 +145,7 @@ def build(records: Sequence[CellRecord], failures: Sequence[CellFailure] = ()) -
 def verdicts(table: Table) -> list[str]:
     """Say every claim of every method row in a sentence each."""
     return [
-        claim_sentence(claim, row.key.label)
+        claim_sentence(claim, row.label)
         for row in table.rows
         for claim in row.claims or ()
         if claim.verdict != "not applicable"
@@ -146,11 +162,39 @@ def summaries(table: Table) -> list[str]:
 
 def figure_lines(table: Table) -> list[str]:
     """Give each of an adapter's diagnostics in a sentence, beside what ``T``→``T`` measures."""
+    return [line for lines in lines_by_adapter(table).values() for line in lines]
+
+
+def lines_by_adapter(table: Table) -> dict[str, list[str]]:
+    """Give for each adapter its diagnostics, in a sentence each, beside what ``T``→``T`` measures."""
     groups: dict[str, tuple[list[Figures], list[Figures]]] = {}
     for row in table.measured:
         group = groups.setdefault(row.key.adapter, ([], []))
         group[row.key.control == "target-to-target"].append(row.figures)
-    return [line for adapter, (rows, no_gap) in groups.items() for line in figures_sentences(adapter, rows, no_gap)]
+    return {adapter: figures_sentences(adapter, *found) for adapter, found in groups.items()}
+
+
+def narrowed(tables: Sequence[Table], patterns: Sequence[str]) -> list[Table]:
+    """Keep the rows whose labels match a pattern, in tables that have any; what each row says is still of the whole table.
+
+    Raises ``UsageError`` for a pattern that matches no row.
+    """
+    check_patterns(patterns, [row.key.label for table in tables for row in table.rows])
+    found = [
+        replace(table, rows=tuple(row for row in table.rows if matches(row.key.label, patterns)), of=len(table.rows))
+        for table in tables
+    ]
+    return [table for table in found if table.rows]
+
+
+def ordered(table: Table, column: Column) -> Table:
+    """Return the table with the highest means of a column first."""
+    return replace(table, rows=tuple(sorted(table.rows, key=lambda row: _mean(row, column), reverse=True)))
+
+
+def _mean(row: Row, column: Column) -> float:
+    value = row.column(column)
+    return -math.inf if value is None else value.mean
 
 
 def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[CellFailure]) -> Table:
@@ -242,6 +286,7 @@ def _row(
         measures=measured_of(records),
         quantized=before_after_of(records),
         tuning=tuning_of(records),
+        uses=uses_of(records.values()),
     )
 
 
@@ -271,8 +316,8 @@ def _versus_finetune(key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecor
 def _flag_best(rows: Sequence[Row], all_seeds: set[int]) -> list[Row]:
     # A mean over the easier seeds alone must not win.
     complete = [row for row in rows if set(row.seeds) == all_seeds]
-    leaders = {name: _leaders(complete, name) for name in COLUMNS}
-    return [replace(row, best=frozenset(name for name in COLUMNS if row.key in leaders[name])) for row in rows]
+    leaders = {name: _leaders(complete, name) for name in RANKED}
+    return [replace(row, best=frozenset(name for name in RANKED if row.key in leaders[name])) for row in rows]
 
 
 def _leaders(rows: Sequence[Row], name: Column) -> set[RowKey]:

@@ -20,7 +20,7 @@ from harness.resolved import (
     ResolvedPlugin,
     ResolvedQuantizer,
 )
-from harness.rivals import rival_of
+from harness.rivals import rivals_of
 from harness.search import GRID
 from harness.settling import settled
 from harness.stages.jobs import (
@@ -237,10 +237,14 @@ class SubjectRows:
     # -- stages -----------------------------------------------------------------------------------------------------
 
     def _rival(self) -> Rival:
-        subject = rival_of(self.subject, self.resolved, self.data)
-        maker = StageMaker.on(subject, device=self.setting.device, threads=self.setting.threads)
-        identity = model_identity(subject.model, subject.shape, self.manager)
-        return Rival(maker, baseline_stage(maker, identity, self.experiment.baseline))
+        """Return the first rival that is not this classifier under another name."""
+        for subject in rivals_of(self.subject, self.resolved, self.data):
+            maker = StageMaker.on(subject, device=self.setting.device, threads=self.setting.threads)
+            identity = model_identity(subject.model, subject.shape, self.manager)
+            baseline = baseline_stage(maker, identity, self.experiment.baseline)
+            if baseline.key != self.baseline.key:
+                return Rival(maker, baseline)
+        raise AssertionError("rivals_of() raises where there is no other")  # pragma: no cover
 
     def _evaluate(self, source: SourceKind, keep: Keep, weights: Stage, perturbed: Stage | None) -> Stage:
         own = self._judged(source, keep, self.subject.seed)

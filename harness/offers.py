@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,17 @@ def _offer(manager: Manager, plugin: PluginName, described: Callable[[Library], 
     elif plugin.kind == "adapter":
         entry["uses"] = asdict(loaded.capabilities)
     return entry
+
+
+def module_sentence(loaded: type) -> str:
+    """Return the first line of a class's module, which says what it is and names its source."""
+    return (inspect.getdoc(sys.modules[loaded.__module__]) or "").partition("\n")[0]
+
+
+def cited(loaded: type) -> str:
+    """Return a class's sentence and its module's, in Markdown's quotes."""
+    summary = (inspect.getdoc(loaded) or "").partition("\n")[0]
+    return f"{summary} {module_sentence(loaded)}".replace("``", "`").strip()
 
 
 def goals(capabilities: Capabilities) -> list[str]:

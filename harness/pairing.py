@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from harness.claims import difference_between, p_words
 from harness.compare import LEVEL, McNemar, PairedDifference, holm, mcnemar_exact
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError
+from harness.marks import Uses, unmarked, uses_of
 from harness.power import power_sentence
+from harness.row_patterns import no_row
 from harness.rows import RowKey
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ BySeed = dict[int, "CellRecord"]
 class Pairing:
     """Row B minus row A in test accuracy (points) over their common seeds, and per seed McNemar's test.
 
-    ``differing`` names what else is not the same, so that a difference is not put down to one cause alone.
+    ``differing`` names what else is not the same, so that a difference is not put down to one cause alone. ``uses``: what A's
+    adapter uses, and B's.
     """
 
     first: str
@@ -34,6 +37,12 @@ class Pairing:
     difference: PairedDifference
     mcnemar: Mapping[int, McNemar]
     differing: tuple[str, ...]
+    uses: tuple[Uses, Uses]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """A's and B's names as they are shown, with their marks."""
+        return self.first + self.uses[0].mark, self.second + self.uses[1].mark
 
 
 def rows_of(records: Sequence[CellRecord]) -> dict[tuple[str, str], BySeed]:
@@ -47,11 +56,10 @@ def rows_of(records: Sequence[CellRecord]) -> dict[tuple[str, str], BySeed]:
 def choose(records: Sequence[CellRecord], label: str, *, where: str) -> dict[tuple[str, str], BySeed]:
     """Return the rows called ``label``, or ``model/label``. Raises ``UsageError`` with the nearest name."""
     rows = rows_of(records)
-    found = {key: row for key, row in rows.items() if label in {key[1], f"{key[0]}/{key[1]}"}}
+    wanted = unmarked(label)
+    found = {key: row for key, row in rows.items() if wanted in {key[1], f"{key[0]}/{key[1]}"}}
     if not found:
-        known = {name for _, name in rows}
-        guess = did_you_mean(label, known) or ";"
-        raise UsageError(f'{where}: no row "{label}"{guess} its rows: {", ".join(sorted(known))}')
+        raise no_row(where, label, sorted({name for _, name in rows}))
     return found
 
 
@@ -79,12 +87,13 @@ def sentences(pairings: Sequence[Pairing]) -> list[str]:
 def _sentence(pairing: Pairing) -> str:
     difference = pairing.difference
     evidence = ", ".join([f"n = {difference.n}", *p_words(difference, pairing.mcnemar)])
-    names = (
-        f"B over A of {pairing.first}: {difference} points"
+    first, second = pairing.names
+    compared = (
+        f"B over A of {second}: {difference} points"
         if pairing.first == pairing.second
-        else f"{pairing.second}: {difference} points over {pairing.first}"
+        else f"{second}: {difference} points over {first}"
     )
-    return f"{names} ({evidence}): {_verdict(difference)}"
+    return f"{compared} ({evidence}): {_verdict(difference)}"
 
 
 def _verdict(difference: PairedDifference) -> str:
@@ -110,7 +119,8 @@ def _pairing(one: str, ours: BySeed, other: str, theirs: BySeed) -> Pairing:
         seed: mcnemar_exact(ours[seed].test.labels, theirs[seed].test.predictions, ours[seed].test.predictions)
         for seed in seeds
     }
-    return Pairing(one, other, difference_between(theirs, ours), mcnemar, differing)
+    uses = (uses_of(ours.values()), uses_of(theirs.values()))
+    return Pairing(one, other, difference_between(theirs, ours), mcnemar, differing, uses)
 
 
 def _differing(one: CellRecord, other: CellRecord) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class Ranking:
     ``mean_ranks`` are best first, ``friedman`` is None where everything ties everywhere. ``p_values``: each pair's by post-hoc
     test, adjusted for all pairs. ``groups``: the largest sets without a pair that differs at ``LEVEL``, best first; one group of
     all where Friedman's test does not say that there are differences. ``dropped``: sentences on what had no complete scores.
+    ``data_sets``: how many the blocks are of, None where that is not known.
     """
 
     blocks: tuple[str, ...]
@@ -53,6 +54,18 @@ class Ranking:
     p_values: Mapping[PostHoc, Mapping[Pair, float]]
     groups: Mapping[PostHoc, tuple[tuple[str, ...], ...]]
     dropped: tuple[str, ...]
+    data_sets: int | None = None
+
+    @property
+    def problems(self) -> str:
+        """What the ranks are taken over: ``8 blocks over 2 data sets``."""
+        over = "" if self.data_sets is None else f" over {self.data_sets} data set{'s' * (self.data_sets != 1)}"
+        return f"{len(self.blocks)} blocks{over}"
+
+    @property
+    def shares_data_sets(self) -> bool:
+        """Whether some blocks are of one data set, and so less than independent."""
+        return self.data_sets is not None and self.data_sets < len(self.blocks)
 
     @property
     def differ(self) -> bool:
@@ -61,12 +74,13 @@ class Ranking:
 
     def __str__(self) -> str:
         ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in self.mean_ranks.items())
-        return f"mean ranks over {len(self.blocks)} blocks: {ranks}"
+        return f"mean ranks over {self.problems}: {ranks}"
 
 
-def rank(blocks: Mapping[str, Mapping[str, float]]) -> Ranking:
+def rank(blocks: Mapping[str, Mapping[str, float]], *, data_sets: Mapping[str, str] | None = None) -> Ranking:
     """Rank names by their scores in each block, a problem of its own such as a data set with a model; higher is better.
 
+    ``data_sets``: which one each block is of; the tests take blocks to be independent, and those that share one are less than that.
     Only complete cases count: of blocks and names, what lacks the largest share of scores is dropped until every name has one in
     every block; but of the last eight blocks none that has half of the names. Raises ``UsageError`` where fewer than eight
     blocks or three names are left, and for scores that are no finite numbers.
@@ -93,6 +107,7 @@ def rank(blocks: Mapping[str, Mapping[str, float]]) -> Ranking:
         p_values=p_values,
         groups=groups,
         dropped=dropped,
+        data_sets=len({data_sets[block] for block in kept}) if data_sets else None,
     )
 
 
@@ -112,11 +127,19 @@ def ranking_sentences(ranking: Ranking) -> list[str]:
     power = f"by Wilcoxon and Holm {blocks} blocks {'can' if blocks >= needed else 'cannot'} tell one of {pairs} pairs apart"
     power += "" if blocks >= needed else f", {needed} can"
     return [
+        *_independence(ranking),
         _friedman_sentence(ranking),
         f"Nemenyi: mean ranks differ from {ranking.critical_difference:.2f} on (k = {count}, N = {blocks}, level {LEVEL})",
         f"power: {power}",
         *ranking.dropped,
     ]
+
+
+def _independence(ranking: Ranking) -> list[str]:
+    if not ranking.shares_data_sets:
+        return []
+    said = "pairs that share a data set are less than independent, which these tests take them for: p-values tend to be too small"
+    return [f"{ranking.problems}: {said}"]
 
 
 def _friedman_sentence(ranking: Ranking) -> str:

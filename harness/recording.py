@@ -21,6 +21,8 @@ from harness.records import (
     TestPredictions,
     step_time,
 )
+from harness.rivals import rival_name
+from harness.stages.jobs import TransferJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +65,7 @@ def record_cell(cell: Cell, store: Store, *, experiment: str, setting: Setting) 
             *_warnings(correction, cell),
             *_remarks(cell, evaluation.meta),
             *_adapters_remarks(cell, adaptation),
+            *_rivals_remark(cell),
             *(chosen.warnings if chosen else ()),
         ],
         versions=_versions(cell) | dict(chosen.versions if chosen else {}),
@@ -89,6 +92,13 @@ def _remarks(cell: Cell, evaluation: Mapping[str, Any]) -> list[str]:
     """Return what the subject's quantizer has to say of its work."""
     asked = cell.evaluate.job.subject.quantizer
     return [] if asked is None else [f"{asked.quantizer.plugin.name}: {remark}" for remark in evaluation["remarks"]]
+
+
+def _rivals_remark(cell: Cell) -> list[str]:
+    """Return for whom a transferred row's samples were corrected."""
+    perturbed = dict(cell.evaluate.inputs).get("perturbed")
+    job = perturbed.job if perturbed else None
+    return [f"corrected for {rival_name(job.rival)}"] if isinstance(job, TransferJob) else []
 
 
 def _adapters_remarks(cell: Cell, adaptation: Artifact | None) -> list[str]:
@@ -137,12 +147,12 @@ def _correction(cell: Cell, store: Store, chosen: Chosen | None, *, split: Mappi
         nothing = dict.fromkeys(("attack", "objective", "select", "norm", "median_norm"))
         counts = {"wrong": split["wrong"], "corrected": 0, "kept": 0, "forward": 0, "backward": 0}
         return Correction(**nothing, **counts, options={}, survived={}, flags=[], **_initial_losses(split, 0.0, 0))
-    kept = meta["wrong"] if cell.corrector.keep == "all" else meta["corrected"]
-    loss = meta["losses"][cell.corrector.keep]
+    keep = cell.corrector.keep
+    kept, loss = meta["wrong"] if keep == "all" else meta["corrected"], meta["losses"][keep]
     if cell.name.control in SUBSTITUTES:
         shown = chosen.shown if chosen and chosen.shown else _meta(store, dict(cell.evaluate.inputs)["perturbed"]).meta
-        meta = {**meta, **_substituted(cell, shown)}
-        loss = shown[cell.corrector.keep]["loss"]
+        meta = {**meta, **_substituted(shown[keep])}
+        kept, loss = shown[keep]["kept"], shown[keep]["loss"]
     return Correction(
         attack=cell.corrector.attack.plugin.qualified,
         objective=cell.corrector.objective,
@@ -163,10 +173,9 @@ def _initial_losses(split: Mapping[str, Any], loss: float, kept: int) -> dict[st
     }
 
 
-def _substituted(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
+def _substituted(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the substitutes' own: how many of them are labelled true, how far they are from their samples."""
-    moved = cell.corrector.keep if cell.corrector else "corrected"
-    own = {"corrected": meta[moved]["labelled_true"], "median_norm": meta[moved]["median_norm"]}
+    own = {"corrected": told["labelled_true"], "median_norm": told["median_norm"]}
     return {**own, "curve": [], "survived": {}, "forward": 0, "backward": 0, "flags": []}
 
 
@@ -176,7 +185,8 @@ def _adaptation(cell: Cell, artifact: Artifact | None) -> Adaptation:
     return Adaptation(
         adapter=cell.adapter.adapter.plugin.qualified,
         options=cell.adapter.adapter.options.model_dump(mode="json"),
-        **{name: value for name, value in artifact.meta.items() if name not in {"search", "remarks"}},
+        **artifact.meta["uses"],
+        **{name: value for name, value in artifact.meta.items() if name not in {"search", "remarks", "uses"}},
     )
 
 
@@ -220,7 +230,7 @@ def _times(cell: Cell, store: Store) -> dict[str, float]:
 
 def _step_times(adaptation: Artifact) -> dict[str, float]:
     """Return the seconds up to each checkpoint."""
-    names = [step_time(point["step"]) for point in adaptation.meta["history"]]
+    names = [step_time(0), *(step_time(point["step"]) for point in adaptation.meta["history"])]
     return {name: adaptation.times[name] for name in names if name in adaptation.times}
 
 

@@ -124,9 +124,14 @@ class Checkpoint(Frozen):
 
 
 class Adaptation(Frozen):
-    """How the classifier was adapted; ``best_step`` is the step of the checkpoint kept, by validation alone."""
+    """How the classifier was adapted; ``best_step`` is the step of the checkpoint kept, by validation alone.
+
+    ``source`` and ``target_labels``: whether T' and T's labels enter.
+    """
 
     adapter: str
+    source: bool = True
+    target_labels: bool = False
     options: dict[str, Any]
     steps: int
     best_step: int

@@ -42,11 +42,13 @@ def make_record(
     work=None,
     history=(),
     times=None,
+    uses=None,
 ):
     """A record whose test accuracy is ``test``: the first ``test`` of 200 examples are right, unless told otherwise.
 
     ``corrected`` (None: no corrector) of ``wrong`` samples; ``comparable`` and ``work``: fields to change, ``key`` among the
-    former's; ``history``: the diagnostics of each checkpoint, whose losses are a tenth of them.
+    former's; ``history``: the diagnostics of each checkpoint, whose losses are a tenth of them; ``uses``: what the adapter's
+    record says that it uses, where it is not the usual.
     """
     cell = CellName(model=model, corrector=corrector, adapter=adapter, control=control, seed=seed)
     right = round(test * EXAMPLES)
@@ -60,7 +62,9 @@ def make_record(
         accuracy=Accuracies(source=source, train=0.9, valid=test, test=test),
         baseline=Accuracies(source=None, train=0.8, valid=baseline, test=baseline),
         loss=Losses(target=0.25, source=None if source is None else 0.125),
-        adaptation=Adaptation(adapter=adapter, options={}, steps=10, best_step=5, history=make_history(history)),
+        adaptation=Adaptation(
+            adapter=adapter, options={}, steps=10, best_step=5, history=make_history(history), **uses or {}
+        ),
         test=TestPredictions(
             labels=[0] * EXAMPLES,
             predictions=predictions or [0] * right + [1] * (EXAMPLES - right),

@@ -89,10 +89,10 @@ def test_passes_are_those_of_the_attack_and_one_of_the_clean_images():
 
 
 @pytest.mark.parametrize(
-    ("select", "expected"), [("first-hit", [1, 1, 2, 2]), ("min-norm", [1, 1, 2, 2]), ("final", [4, 4, 4, torch.inf])]
+    ("select", "expected"), [("first-hit", [2, 2, 3, 3]), ("min-norm", [2, 2, 3, 3]), ("final", [5, 5, 5, torch.inf])]
 )
 def test_the_passes_after_which_a_sample_is_corrected_are_those_until_its_first_hit(select, expected):
-    """Brightened by 0.3, then by 0.5, 0.2 and 0.4, of which a library would return the last."""
+    """Brightened by 0.3, then by 0.5, 0.2 and 0.4, of which a library would return the last; one pass more tells the labels."""
     network = threshold_classifier()
     images = pixels(0.4, 0.35, 0.15, 0.05)
     result = corrector(brighten, network, select=select).correct(images, ONES, torch.arange(4))

@@ -18,7 +18,7 @@ from harness.curves import curves_of
 from harness.errors import PluginError, UsageError
 from harness.leaderboard import build
 from harness.records import Checkpoint, Quantized, step_time
-from harness.report import curve_plots
+from harness.report import curve_plots, pictures
 from harness.report.curve_data import to_csv, to_json
 from harness.report.curve_lines import accuracy_lines, corrector_lines, limits, spaced
 from harness.report.curve_plots import draw
@@ -240,6 +240,43 @@ def test_a_corrector_that_corrects_nothing_is_a_line_and_shams_are_none():
     assert table.untold == ()
 
 
+def test_samples_kept_whatever_the_classifier_says_are_no_corrections():
+    rival = corrected("vbi", [(1.0, 9)], work={"forward": 4}).model_copy()
+    cell = rival.cell.model_copy(update={"control": "transferred"})
+    table = curves(corrected("vbi", [(3.0, 2), (7.0, 5)]), rival.model_copy(update={"cell": cell, "key": "other"}))
+    assert [(one.corrector, one.rate(7)) for one in table.correctors] == [("vbi", 0.5)]
+    alone = rival.model_copy(update={"cell": cell})
+    assert curves(alone).correctors == ()
+
+
+def test_a_record_without_a_curve_never_hides_one_that_has_it():
+    kept = corrected("vbi", [(3.0, 2), (7.0, 5)])
+    empty = corrected("vbi", [], adapter="later").model_copy(update={"key": "other"})
+    empty = empty.model_copy(update={"correction": empty.correction.model_copy(update={"corrected": 5})})
+    for records in ((kept, empty), (empty, kept)):
+        (one,) = curves(*records).correctors
+        assert one.points()[-1][1] == 0.5
+
+
+def test_seeds_in_which_finetuning_gains_nothing_are_in_neither_count():
+    table = curves(
+        finetune([0.6, 0.7], 1), vbi([0.8, 0.8], 1),  # reached
+        finetune([0.6, 0.7], 2), vbi([0.5, 0.6], 2),  # not reached
+        finetune([0.4, 0.45], 3), vbi([0.9, 0.9], 3),  # ends below its start of 0.5: any row has that at once
+    )  # fmt: skip
+    found = table.reach(row(table, "vbi + deep-coral"))
+    assert (found.seeds_reached, found.seeds) == (1, 2)
+    shown = curve_table(table)
+    assert column(shown, "Seeds")["vbi + deep-coral"] == "1/2"
+    assert any("1 left out in which that ends no higher than it starts" in note for note in shown.notes)
+
+
+@pytest.mark.parametrize(("seeds", "words"), [((1,), "seed 1 alone"), ((1, 2), "mean over seeds 1, 2 (± sample std)")])
+def test_one_seed_is_no_mean(seeds, words):
+    notes = curve_table(curves(*(vbi([0.6, 0.7], seed) for seed in seeds))).notes
+    assert notes[0].startswith(f"Percent, {words}, of the best checkpoint")
+
+
 def test_correctors_of_older_records_are_named():
     table = curves(corrected("ll", [(3.0, 2)]), method(0.6, adapter="dann"))
     assert ([one.corrector for one in table.correctors], table.untold) == (["ll"], ("vbi",))
@@ -457,7 +494,7 @@ def test_no_other_kind_of_picture_is_drawn():
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(curve_plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     with pytest.raises(
         PluginError, match=r"matplotlib, which is not installed; run \"pip install 'adcorda-harness\[figures\]'\""
     ):

@@ -33,9 +33,9 @@ MEANS = "(means over rows, checkpoints and seeds)"
     [
         (
             [method(0.6, history=[GAP]), control("target-to-target", 0.6, history=[NO_GAP])],
-            "coral 0.5; 0.25 in T→T, where there is no gap; Gaussian noise floor 0.8",
+            "coral 0.5; 0.25 in T→T, where there is no gap; 0.8 by chance",
         ),
-        ([method(0.6, history=[GAP])], "coral 0.5; Gaussian noise floor 0.8"),
+        ([method(0.6, history=[GAP])], "coral 0.5; 0.8 by chance"),
         ([method(0.6, history=[{"coral": 0.5}])], "coral 0.5"),
         (
             [method(0.6, history=[{"coral": 0.5}]), control("target-to-target", 0.6, history=[{"coral": 0.25}])],
@@ -43,10 +43,10 @@ MEANS = "(means over rows, checkpoints and seeds)"
         ),
         (
             [control("target-to-target", 0.6, history=[NO_GAP])],
-            "coral 0.25 in T→T, where there is no gap; Gaussian noise floor 0.9",
+            "coral 0.25 in T→T, where there is no gap; 0.9 by chance",
         ),
-        ([method(0.6, history=[{"coral-noise-floor": 0.8}])], "coral Gaussian noise floor 0.8"),
-        ([method(0.6, history=[GAP | {"coral": float("nan")}])], "coral nan; Gaussian noise floor 0.8"),
+        ([method(0.6, history=[{"coral-noise-floor": 0.8}])], "coral 0.8 by chance"),
+        ([method(0.6, history=[GAP | {"coral": float("nan")}])], "coral nan; 0.8 by chance"),
     ],
 )
 def test_a_loss_stands_beside_what_there_is_without_a_gap_and_no_verdict_is_drawn(records, words):

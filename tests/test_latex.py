@@ -105,6 +105,19 @@ def test_rows_are_those_of_the_leaderboard_in_its_order(results):
     assert r"T$\rightarrow$T + deep-coral" in [row[0] for row in rows]
 
 
+def test_adapters_that_use_labels_or_no_source_are_marked_and_the_caption_says_how(results):
+    folder = results(
+        make_record(test=0.6, corrector="vbi", corrected=3, adapter="joint", uses={"target_labels": True}),
+        make_record(test=0.5, corrector="vbi", corrected=3, adapter="tent", uses={"source": False}),
+        make_record(test=0.4, corrector="vbi", corrected=3, adapter="plain"),
+    )
+    text = rendered(folder)
+    assert r"joint$^\dagger$ &" in text
+    assert r"tent$^\ddagger$ &" in text
+    assert "plain &" in text
+    assert r"$^\dagger$: uses the labels of $T$. $^\ddagger$: looks at $T$ alone, whatever corrects." in caption(text)
+
+
 def test_without_controls_the_methods_rows_are_left_and_the_caption_tells_what_bold_means(results):
     folder = results(*make_matrix())
     text = rendered(folder, controls=False, std=False, digits=0)

@@ -237,7 +237,7 @@ def test_what_is_missing_or_broken_is_said_beside_the_list_and_is_no_failure(cal
     assert 'far-lib is not installed: 2 plugins wait for that; run "pip install far-lib==2"' in called.err.splitlines()
     assert called.err.count('attack "shop/gone" (shop-plugins 0.3) is broken') == 1
     assert "not installed: " not in called.out
-    assert line_of(called.out, "shop/soft") == "shop/soft adapter shop-plugins 0.3"
+    assert line_of(called.out, "shop/soft") == "shop/soft source, target, labels shop-plugins 0.3"
 
 
 def test_the_json_holds_the_same_and_nothing_beside_it(call, manager):

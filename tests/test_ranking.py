@@ -137,7 +137,7 @@ def test_where_friedman_shows_nothing_all_rows_are_one_group():
     ranking = rank(table(random_blocks(355, names=6, step=0.0)))
     assert not ranking.differ
     assert min(ranking.p_values["nemenyi"].values()) < 0.05  # a pair would differ, were it asked for
-    bars = [line for line in _figure(ranking, "nemenyi").axes[0].lines if line.get_marker() == "o"]
+    bars = [line for line in _figure(ranking, "nemenyi", {}).axes[0].lines if line.get_marker() == "o"]
     assert [sorted(bar.get_xdata()) for bar in bars] == [sorted(ranking.mean_ranks.values())]
     assert ranking.groups == {"nemenyi": (tuple(ranking.mean_ranks),), "wilcoxon-holm": (tuple(ranking.mean_ranks),)}
     assert "not shown that any rows differ, and so all stand in one group" in ranking_sentences(ranking)[0]
@@ -216,6 +216,25 @@ def test_the_sentences_say_how_many_blocks_wilcoxon_and_holm_need():
     sentences = ranking_sentences(rank(table(random_blocks(0, blocks=8, names=6))))
     # 15 pairs: 15 x 2 / 2^10 = 0.029, and 0.059 for nine blocks
     assert "power: by Wilcoxon and Holm 8 blocks cannot tell one of 15 pairs apart, 10 can" in sentences
+
+
+@pytest.mark.parametrize(("data_sets", "told"), [(2, True), (8, False), (None, False)])
+def test_blocks_that_share_a_data_set_are_said_to_be_less_than_independent(data_sets, told):
+    blocks = table(random_blocks(0, blocks=8, names=6))
+    shared = {block: f"data {place % data_sets}" for place, block in enumerate(blocks)} if data_sets else None
+    ranking = rank(blocks, data_sets=shared)
+    said = "8 blocks over 2 data sets: pairs that share a data set are less than independent"
+    found = [sentence for sentence in ranking_sentences(ranking) if "less than independent" in sentence]
+    assert [sentence.startswith(said) for sentence in found] == [True] * told
+    title = _figure(ranking, "nemenyi", {}).axes[0].get_title()
+    assert ("less than independent" in title) == told
+
+
+def test_a_data_set_counts_only_with_the_blocks_that_are_kept():
+    blocks = table(random_blocks(0, blocks=9, names=6))
+    blocks["block 8"] = {"a": 1.0}
+    shared = dict.fromkeys(blocks, "one") | {"block 8": "other"}
+    assert rank(blocks, data_sets=shared).problems == "8 blocks over 1 data set"
 
 
 def test_rows_that_share_a_group_share_a_letter(capsys):

@@ -64,7 +64,9 @@ Median norm of the corrections, mean over seeds. uint8, float16, flip: how many 
 
 ### Losses while adapting
 
-Means over checkpoints and seeds. A loss is what was summed and minimized, its weight included, averaged over the steps since the checkpoint before; the other figures are the adapter's own, without weights, on the last batches before each checkpoint. A noise floor is the adapter's estimate of what sampling alone makes of that figure. It takes features to be Gaussian, and can be up to about twice what logits clustered by class give; T→T measures the figure where there is no gap.
+Means over checkpoints and seeds. A loss is what was summed and minimized, its weight included, averaged over the steps since the checkpoint before; the other figures are the adapter's own, without weights, on the last batches before each checkpoint. X-noise-floor is what the adapter takes X to be by chance, each in a way of its own; Deep CORAL's takes features to be Gaussian, and can be up to about twice what logits clustered by class give. T→T measures X where there is no gap.
+
+deep-coral.
 
 | Row | Loss: coral | coral |
 | --- | ---: | ---: |
@@ -366,7 +368,7 @@ def test_html_is_one_file_without_scripts(tables):
 
 def test_the_dot_plots_interval_touches_the_finetune_line_only_where_the_difference_may_be_zero(tables):
     figure = dot_plot(tables[0].rows)
-    line = float(re.search(r'class="finetune" x1="([\d.]+)%', figure)[1])
+    line = float(re.search(r'class="finetune" [^>]*x1="([\d.]+)%', figure)[1])
     groups = {re.search(r"<title>(.*?):", group)[1]: group for group in re.findall(r"<g.*?</g>", figure)}
     for row in tables[0].rows:
         ends = re.search(r'class="interval" x1="([\d.]+)%" x2="([\d.]+)%"', groups[row.key.label])

@@ -25,7 +25,7 @@ def printed(tables, width):
     return console.file.getvalue()
 
 
-FIGURES_LINE = "deep-coral: coral 1; Gaussian noise floor 0.9 (means over rows, checkpoints and seeds)"
+FIGURES_LINE = "deep-coral: coral 1; 0.9 by chance (means over rows, checkpoints and seeds)"
 
 
 @pytest.fixture

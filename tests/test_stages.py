@@ -371,8 +371,20 @@ def test_an_adapter_is_shown_of_the_target_what_it_declares(done, policy):
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        ("nothing", 'adapter "nothing" returned NoneType; expected a dict of named losses'),
-        ("vector", 'adapter "vector": its loss "vector" is (8,); expected a scalar tensor'),
+        (
+            "nothing",
+            (
+                'adapter "nothing": losses() returned None; expected a dict of named losses, each a scalar tensor: average over '
+                "the batch"
+            ),
+        ),
+        (
+            "vector",
+            (
+                'adapter "vector": losses() returned a tensor (8,) of torch.float32 as the loss "vector"; expected a dict of '
+                "named losses, each a scalar tensor: average over the batch"
+            ),
+        ),
         (
             "detached",
             (
@@ -382,7 +394,10 @@ def test_an_adapter_is_shown_of_the_target_what_it_declares(done, policy):
         ),
         (
             "broken",
-            'adapter "broken" left weights that are not finite; leave the network as it was where it cannot adapt',
+            (
+                'adapter "broken": adapt() left weights that are not finite; expected finite ones: leave the network as it was '
+                "where it cannot adapt"
+            ),
         ),
     ],
 )

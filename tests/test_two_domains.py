@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from toys import Run, Surroundings, own_manager, states_equal
 
 from harness.api import Adapter, AdapterCapabilities, ContractError, HarnessError, NoOptions, WeightAveraging, hookimpl
+from harness.engine.prediction import predict
 from harness.stages.merge import source_images
 
 SEEN = SimpleNamespace()
@@ -83,6 +84,25 @@ class Averaged(Spy):
         return WeightAveraging(decay=None)
 
 
+class Late(Spy):
+    def weight_averaging(self):
+        return WeightAveraging(decay=None, start=0.75)
+
+
+class Validating(Spy):
+    def losses(self, source, target):
+        self.loop.validate()
+
+
+class Looking(Spy):
+    def adapt(self, network, source, target):
+        assert (source, target) == (self.loop.source, self.loop.target)
+        SEEN.accuracies = [self.loop.validate() for _ in range(SEEN.looks)]
+
+    def remarks(self, num_features, num_classes):
+        return ["looks"]
+
+
 class Telling(Spy):
     def adapt(self, network, source, target):
         return {"moved": 3}
@@ -97,7 +117,7 @@ class SpyPlugins:
     def harness_adapters():
         spies = (
             Spy, Labelled, Paired, Balanced, SourceFree, Preparing, Shapeless, Passing, Remarking, Refusing, HeadOnly, Averaged,
-            Telling,
+            Late, Telling, Validating, Looking,
         )  # fmt: skip
         return {f"spy-{spy.__name__.lower()}": f"{__name__}:{spy.__name__}" for spy in spies}
 
@@ -116,7 +136,9 @@ def perturbed(done):
 
 @pytest.fixture(autouse=True)
 def seen():
-    SEEN.__dict__.update(batches=[], steps=[], modes=[], loop=None, labels=torch.zeros(8, dtype=torch.int64))
+    SEEN.__dict__.update(
+        batches=[], steps=[], modes=[], loop=None, looks=0, accuracies=[], labels=torch.zeros(8, dtype=torch.int64)
+    )
 
 
 def adapt(done, name, **how):
@@ -148,6 +170,12 @@ def test_wrong_are_the_samples_that_the_baseline_gets_wrong_and_the_targets_are_
         assert target.wrong is None
         assert target.labels is None
     assert (SEEN.loop.corrections, SEEN.loop.kept) == (None, None)
+
+
+def test_the_targets_labels_are_a_secret_from_t_to_t_too(done):
+    adapt(done, "spy", source="target")
+    assert all(target.labels is None and target.wrong is None for _, target in SEEN.batches)
+    assert all(source.labels is not None for source, _ in SEEN.batches)
 
 
 def test_a_pair_is_a_sample_and_what_its_correction_made_of_it_augmented_alike(done, perturbed):
@@ -209,7 +237,7 @@ def test_images_are_prepared_in_eval_mode_and_enter_the_network_as_prepared(done
 
 def test_prepared_images_of_another_shape_are_refused(done):
     with pytest.raises(
-        ContractError, match=r"prepare\(\) returned torch.float32 \(1, 1, 6, 6\); expected the images again"
+        ContractError, match=r"prepare\(\) returned a tensor \(1, 1, 6, 6\) of torch.float32; expected the images again"
     ):
         adapt(done, "shapeless")
 
@@ -218,9 +246,10 @@ def test_passes_of_an_adapters_own_move_no_running_statistics(done):
     assert states_equal(adapt(done, "passing", steps=3).tensors, adapt(done, "spy", steps=3).tensors)
 
 
+@pytest.mark.parametrize("source", ["corrected", "target"])
 @pytest.mark.parametrize("queue", [0, 1, 3])
-def test_the_past_is_the_outputs_of_as_many_batches_as_the_queue_holds(done, queue):
-    adapt(done, "spy", steps=6, queue=queue)
+def test_the_past_is_the_outputs_of_as_many_batches_as_the_queue_holds(done, queue, source):
+    adapt(done, "spy", steps=6, queue=queue, source=source)
     for step, pair in enumerate(SEEN.batches):
         for domain in (0, 1):
             earlier = [batches[domain] for batches in SEEN.batches[max(step - queue, 0) : step]]
@@ -248,6 +277,26 @@ def test_what_an_adapter_without_gradients_tells_is_its_only_point(done):
     assert artifact.meta["remarks"] == ["moves nothing"]
 
 
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        (0, []),
+        (1, ["looked at the validation samples once"]),
+        (19, ["looked at the validation samples 19 times"]),
+    ],
+)
+def test_how_often_an_adapter_without_gradients_looked_at_the_validation_samples_is_a_remark(done, looks, said):
+    SEEN.looks = looks
+    artifact = adapt(done, "looking")
+    assert artifact.meta["remarks"] == ["looks", *said]
+    assert SEEN.accuracies == [predict(done.network, done.at.context().valid).accuracy] * looks
+
+
+def test_an_adapter_with_gradient_steps_cannot_look_at_the_validation_samples(done):
+    with pytest.raises(ContractError, match=r"gradient steps; expected it from adapt\(\) alone"):
+        adapt(done, "validating")
+
+
 def test_only_the_head_is_trained_where_an_adapter_says_so(done):
     before = done.inputs["baseline"].tensors
     after = adapt(done, "headonly", steps=3, validations=1, batch_norm="frozen").tensors
@@ -268,6 +317,11 @@ def test_averaged_weights_are_kept_where_they_are_best(done):
     plain = adapt(done, "spy", steps=4, validations=1).tensors
     averaged = adapt(done, "averaged", steps=4, validations=1).tensors
     assert not states_equal(plain, averaged)
+
+
+def test_no_checkpoint_is_kept_before_there_is_an_average(done):
+    artifact = adapt(done, "late", steps=8, validations=8, lr=0.5)
+    assert artifact.meta["best_step"] > 6
 
 
 def test_the_seconds_up_to_each_checkpoint_are_times_and_never_results(done):

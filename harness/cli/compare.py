@@ -108,41 +108,17 @@ def _rows(argument: str) -> dict[tuple[str, str], BySeed]:
 
 
 def _records(folder: str) -> list[CellRecord]:
-    from harness.errors import UsageError
-    from harness.records import read_records
+    from harness.results import records_in
 
-    records = read_records(Path(folder) / "records")
-    if not records:
-        what = "holds no records" if Path(folder).is_dir() else "is no folder"
-        raise UsageError(f'{folder}: {what}; expected a results folder made by "harness run"')
-    return records
+    return records_in(Path(folder))
 
 
 def _render(pairings: list[Pairing]) -> None:
-    from rich import box
-    from rich.table import Table as Grid
-
     from harness.pairing import sentences
-    from harness.report.terminal import make_console
-    from harness.report.terminal_grid import say
+    from harness.report.pairing import render_pairings
+    from harness.report.terminal_grid import make_console
 
-    grid = Grid(box=box.SIMPLE_HEAD, title="Test accuracy, B − A in points, 95% interval", title_justify="left")
-    for heading in ("A", "B", "B − A", "Seeds", "McNemar p, per seed", "Differ in"):
-        grid.add_column(heading, overflow="fold", justify="right" if heading == "Seeds" else "left")
-    for one in pairings:
-        p_values = ", ".join(f"{seed}: {test.p:.3f}" for seed, test in one.mcnemar.items())
-        same = "" if one.first == one.second else one.second
-        grid.add_row(
-            one.first,
-            same or "the same row",
-            str(one.difference),
-            str(one.difference.n),
-            p_values,
-            ", ".join(one.differing) or "–",
-        )
-    console = make_console()
-    console.print(grid)
-    say(console, sentences(pairings))
+    render_pairings(pairings, sentences(pairings), make_console())
 
 
 def _as_json(pairing: Pairing) -> dict[str, Any]:
@@ -150,6 +126,8 @@ def _as_json(pairing: Pairing) -> dict[str, Any]:
     return {
         "first": pairing.first,
         "second": pairing.second,
+        "target_labels": [uses.target_labels for uses in pairing.uses],
+        "source_free": [uses.source_free for uses in pairing.uses],
         "points": {
             "mean": difference.mean,
             "low": difference.low,

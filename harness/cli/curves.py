@@ -74,8 +74,9 @@ def command(
         click.echo(to_csv(tables), nl=False)
     elif as_json:
         from harness.report.curve_data import to_json
+        from harness.results import experiment_name
 
-        told = {"experiment": results.resolve().name, **to_json(tables, share=share)}
+        told = {"experiment": experiment_name(results), **to_json(tables, share=share)}
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         from harness.report.curves import render
@@ -88,14 +89,9 @@ def _tables(results: Path, only: str, axis: Axis) -> list[TableCurves]:
     from harness.curves import curves_of
     from harness.errors import UsageError
     from harness.leaderboard import build
-    from harness.records import read_records
+    from harness.results import records_in
 
-    records = read_records(results if results.name == "records" else results / "records")
-    if not records:
-        what = "holds no records" if results.is_dir() else "is no folder"
-        raise UsageError(
-            f'{results}: {what}; expected a results folder such as results/digits-demo, made by "harness run"'
-        )
+    records = records_in(results)
     tables = build(records)
     chosen = [table for table in tables if only in table.title]
     if not chosen:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from harness.cli.options import json_option
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Table
+    from harness.leaderboard import Column, Table
     from harness.report.timing_rows import TimingTable
 
 FORMATS = ("table", "markdown", "csv", "json")
+SORTS = ("test", "valid", "delta")
 
 
 @click.command(name="leaderboard")
@@ -28,14 +29,29 @@ FORMATS = ("table", "markdown", "csv", "json")
     metavar="FILE",
     help='Show instead how fast attacks are: FILE is what "make bench" saves. RESULTS adds their correction rates.',
 )
+@click.option(
+    "--row",
+    "patterns",
+    metavar="ROW",
+    multiple=True,
+    help='Print these rows alone, such as "vbi + *"; may be given several times. The files have all.',
+)
+@click.option(
+    "--sort", type=click.Choice(SORTS), help="Print the highest first.  [default: controls, then correctors in order]"
+)
 @json_option
-def command(results: Path | None, *, kind: str, timing: Path | None, as_json: bool) -> None:
+def command(
+    results: Path | None, *, kind: str, timing: Path | None, patterns: tuple[str, ...], sort: str | None, as_json: bool
+) -> None:
     """Rebuild the tables of RESULTS (such as results/digits-demo) from its records; its files are written anew too.
+
+    Tables of forty rows or more are printed at a glance first, adapter by corrector.
 
     With --timing the table of attacks' timings is printed, and nothing is written; RESULTS may then be left out.
     """
     kind = "json" if as_json else kind
     if timing is not None:
+        _refuse_choice({"--row": bool(patterns), "--sort": sort is not None})
         _print_timings(_timing_table(timing, results), kind)
         return
     if results is None:
@@ -46,10 +62,28 @@ def command(results: Path | None, *, kind: str, timing: Path | None, as_json: bo
             'or "--timing FILE"'
         )
     from harness.launch import tables_of, write_reports
+    from harness.results import experiment_name
 
-    tables = tables_of(results)
+    tables = _chosen(tables_of(results), patterns, sort)
     write_reports(results)
-    _print_tables(tables, kind, results.name)
+    _print_tables(tables, kind, experiment_name(results))
+
+
+def _chosen(tables: list[Table], patterns: tuple[str, ...], sort: str | None) -> list[Table]:
+    from harness.leaderboard import narrowed, ordered
+
+    chosen = narrowed(tables, patterns) if patterns else tables
+    return [ordered(table, cast("Column", sort)) for table in chosen] if sort else chosen
+
+
+def _refuse_choice(given: dict[str, bool]) -> None:
+    from harness.errors import UsageError
+
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"{option}: chooses among a leaderboard's rows, and --timing has none; leave one of the two out"
+            )
 
 
 def _print_tables(tables: list[Table], kind: str, experiment: str) -> None:
@@ -79,8 +113,9 @@ def _timing_table(timing: Path, results: Path | None) -> TimingTable:
     if results is None:
         return make_timing_table(timings)
     from harness.launch import tables_of
+    from harness.results import experiment_name
 
-    return make_timing_table(timings, tables_of(results), experiment=results.name)
+    return make_timing_table(timings, tables_of(results), experiment=experiment_name(results))
 
 
 def _print_timings(table: TimingTable, kind: str) -> None:

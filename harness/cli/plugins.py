@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ATTACK_COLUMNS = ("name", "norm", "library", "goals", "gradients", "budget", "stochastic")
 COLUMNS = ("name", "kind", "library")
+ADAPTER_COLUMNS = ("name", "uses", "library")
 
 
 @click.group(name="plugins", cls=SuggestingGroup)
@@ -45,8 +46,13 @@ def list_plugins(*, kind: Kind | None, norm: Norm | None, as_json: bool) -> None
         click.echo(json.dumps({"version": 1, "plugins": entries, "problems": problems}, ensure_ascii=False))
         return
     attacks = [_attack_line(entry) for entry in entries if entry["kind"] == "attack"]
-    others = [_line(entry) for entry in entries if entry["kind"] != "attack"]
-    for lines, columns, what in ((attacks, ATTACK_COLUMNS, "attacks"), (others, COLUMNS, "other plugins")):
+    adapters = [_adapter_line(entry) for entry in entries if entry["kind"] == "adapter"]
+    others = [_line(entry) for entry in entries if entry["kind"] not in {"attack", "adapter"}]
+    for lines, columns, what in (
+        (attacks, ATTACK_COLUMNS, "attacks"),
+        (adapters, ADAPTER_COLUMNS, "adapters"),
+        (others, COLUMNS, "other plugins"),
+    ):
         if lines:
             lines.sort(key=lambda line: line["name"])
             title = f"{len(lines)} {what}"
@@ -68,6 +74,12 @@ def list_plugins(*, kind: Kind | None, norm: Norm | None, as_json: bool) -> None
 def _attack_line(entry: dict[str, Any]) -> dict[str, Any]:
     can = entry.get("goals") or []
     return {**_line(entry), "goals": "both" if len(can) > 1 else can}
+
+
+def _adapter_line(entry: dict[str, Any]) -> dict[str, Any]:
+    uses = entry.get("uses") or {}
+    words = {"source": "source", "target": "target", "target_labels": "labels"}
+    return {**_line(entry), "uses": [said for name, said in words.items() if uses.get(name)]}
 
 
 def _line(entry: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def show(name: str, *, as_json: bool) -> None:
         click.echo(f'Needs {", ".join(library["missing"])}, not installed; run "{library["install"]}".\n')
     elif library["name"] != plugin.distribution:
         click.echo(f"The work is done by {library['name']} {library['version']}.\n")
-    click.echo(details["description"] + "\n")
+    click.echo(f"{details['source']}\n\n{details['description']}\n".replace("``", "`"))
     if details["capabilities"]:
         click.echo(
             "Capabilities: "
@@ -113,13 +125,14 @@ def _details(manager: Manager, plugin: PluginName) -> dict[str, Any]:
     from dataclasses import asdict
     from inspect import getdoc
 
-    from harness.offers import offer
+    from harness.offers import module_sentence, offer
 
     loaded = manager.load(plugin)
     capabilities: Any = getattr(loaded, "capabilities", None)
     schema = loaded.options_type.model_json_schema()
     return {
         **offer(manager, plugin),
+        "source": module_sentence(loaded),
         "description": getdoc(loaded) or "",
         "capabilities": asdict(capabilities) if capabilities is not None else {},
         "options": [

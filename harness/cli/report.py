@@ -27,14 +27,14 @@ def command(results: Path, *, kind: str | None, output: Path | None, options: tu
     """Write RESULTS/report.html (one page, no network needed) and the tables beside it; prints its path."""
     from harness.errors import PluginError, UsageError
     from harness.launch import write_reports
+    from harness.results import experiment_name, results_folder
 
     if output is not None and not output.name:
         raise UsageError("--output: expected the name of a file")
     if kind is None:
         if output is not None or options:
             raise UsageError("--output and --option belong to a plugin's format; add --format NAME")
-        write_reports(results)
-        click.echo(results / "report.html")
+        click.echo(write_reports(results) / "report.html")
         return
     from harness.launch import tables_of
     from harness.manager import Manager
@@ -47,7 +47,7 @@ def command(results: Path, *, kind: str | None, output: Path | None, options: tu
     loaded: type = manager.load_ready(plugin)
     parsed = parse_options(plugin, loaded, options)
     # Through JSON, so that a format gets what it would read from the file, and nothing of it is ours.
-    leaderboard = json.loads(json.dumps({"experiment": results.resolve().name, **to_json(tables_of(results))}))
+    leaderboard = json.loads(json.dumps({"experiment": experiment_name(results), **to_json(tables_of(results))}))
     try:
         writer = loaded(parsed)
         text = writer.render(leaderboard)
@@ -57,6 +57,6 @@ def command(results: Path, *, kind: str | None, output: Path | None, options: tu
         raise PluginError(
             f"{plugin} returned a {type(text).__name__}; expected the file's text: return it from render()"
         )
-    path = output or results / f"leaderboard{writer.suffix}"
+    path = output or results_folder(results) / f"leaderboard{writer.suffix}"
     atomic_write(path, text.encode())
     click.echo(path)

@@ -175,7 +175,7 @@ class Corrector(AttackRun):
         result = self._perturb(images, labels, samples, criterion)
         # The pass that tells the objective's labels is the corrector's too; no budget is charged with it.
         result.passes.forward += len(images)
-        return result
+        return replace(result, met_after=result.met_after + 1)
 
 
 class Attacker(AttackRun):

@@ -24,7 +24,7 @@ class Average:
 
     def __init__(self, network: PixelClassifier, asked: WeightAveraging, *, steps: int) -> None:
         self.asked = asked
-        self.first = round(asked.start * steps)
+        self.first = int(asked.start * steps)
         self.model = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
 
     def update(self, network: PixelClassifier, step: int) -> None:

@@ -16,6 +16,7 @@ from harness.engine.images import even_batches
 from harness.engine.networks import frozen_copy, has_batch_norm
 from harness.engine.precision import EvaluationNetwork, LoopNetwork
 from harness.engine.prediction import predict
+from harness.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +57,10 @@ class PairedImages:
 
 
 class AdapterLoop:
-    """See ``harness.adapting.Loop``. ``start`` makes the classifier as it was before adaptation, if that is asked for."""
+    """See ``harness.adapting.Loop``. ``start`` makes the classifier as it was before adaptation, if that is asked for.
+
+    ``may_validate``: whether the adapter overrides ``adapt``. ``validations`` counts how often it has looked.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class AdapterLoop:
         valid: ImageSet,
         steps: int,
         labels_shown: bool,
+        may_validate: bool,
         start: Callable[[], PixelClassifier],
     ) -> None:
         self.step = 0
@@ -88,6 +93,8 @@ class AdapterLoop:
         self._classifier = network
         self._start = start
         self._valid = valid
+        self._may_validate = may_validate
+        self.validations = 0
 
     @property
     def progress(self) -> float:
@@ -104,7 +111,16 @@ class AdapterLoop:
         return EvaluationNetwork(self._classifier)
 
     def validate(self) -> float:
-        """Return the validation accuracy in [0, 1] of the classifier as it is now."""
+        """Return the validation accuracy in [0, 1] of the classifier as it is now.
+
+        Raises ``ContractError`` for an adapter with gradient steps.
+        """
+        if not self._may_validate:
+            raise ContractError(
+                "loop.validate() was asked for by an adapter with gradient steps; expected it from adapt() alone: the harness "
+                "validates these steps and chooses among as many checkpoints for each row; let losses() do without"
+            )
+        self.validations += 1
         return predict(self._classifier, self._valid).accuracy
 
 

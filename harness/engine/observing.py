@@ -114,9 +114,6 @@ class Iterates:
         elif asked and len(images):
             self._take_nearest(images, logits, self._nearest(images, rows))
 
-    def _around_one(self, nearest: Tensor) -> bool:
-        return bool((nearest == nearest[0]).all())
-
     def _take_nearest(self, images: Tensor, logits: Tensor, nearest: Tensor) -> None:
         self._take(images, self._criterion(nearest).met(logits), nearest, repeated=True)
 

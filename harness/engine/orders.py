@@ -24,9 +24,9 @@ class Order(Protocol):
 
 
 class ClassBalancedOrder:
-    """A few classes a step, as many samples of each: shuffled passes over the classes, each one's samples drawn anew.
+    """A few classes a step, as many samples of each, both drawn anew at each step without repetition.
 
-    ``classes`` are those that a batch may hold: the same for both domains. ``schedule`` is the key of the classes' order, which
+    ``classes`` are those that a batch may hold: the same for both domains. ``schedule`` is the key of the classes' draws, which
     both domains share, so that their batches hold the same classes.
     """
 
@@ -41,15 +41,17 @@ class ClassBalancedOrder:
         schedule: tuple[object, ...],
     ) -> None:
         self.shares = _shares(batch_size, len(classes))
-        self.classes = BatchOrder(classes, classes, batch_size=len(self.shares), key=schedule)
+        self.classes = classes
         self.rows_of = {label: rows[labels == label] for label in classes.tolist()}
         self.key = key
+        self.schedule = schedule
 
     def batch(self, step: int) -> Tensor:
         """Return the rows (batch_size,) of a step, counted from 0."""
         draws = generator(*self.key, step)
-        chosen = zip(self.classes.batch(step).tolist(), self.shares, strict=True)
-        return torch.cat([_drawn(self.rows_of[label], share, draws) for label, share in chosen])
+        chosen = self.classes[torch.randperm(len(self.classes), generator=generator(*self.schedule, step))]
+        pairs = zip(chosen.tolist(), self.shares, strict=False)  # as many classes as there are shares
+        return torch.cat([_drawn(self.rows_of[label], share, draws) for label, share in pairs])
 
 
 def _drawn(rows: Tensor, count: int, draws: torch.Generator) -> Tensor:

@@ -173,8 +173,10 @@ class Trainer:
         diagnostics = self.task.diagnostics()
         network = (self.average.network if self.average else None) or self.network
         valid = self.task.validate(network)
+        # What is kept of averaged weights is an average: a checkpoint before there is one is none to choose.
+        kept = self.average is None or network is not self.network
         self.history.append({"step": step, "valid": valid, "losses": losses, "diagnostics": diagnostics})
-        if valid > self.best_accuracy:
+        if kept and valid > self.best_accuracy:
             self.best_accuracy, self.best_step = valid, step
             self.best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.progress(step, self.steps)

@@ -54,6 +54,8 @@ def flat_row(table: Table, row: Row) -> dict[str, Value]:
         "control": row.key.control,
         "corrector": row.key.corrector,
         "adapter": row.key.adapter,
+        "target_labels": row.uses.target_labels,
+        "source_free": row.uses.source_free,
         "n": len(row.seeds),
         "seeds": _joined(row.seeds),
     }
@@ -83,6 +85,8 @@ def _header() -> list[str]:
         "control",
         "corrector",
         "adapter",
+        "target_labels",
+        "source_free",
         "n",
         "seeds",
     ]

@@ -96,7 +96,7 @@ def _line(row: RowCurve, role: str | None, axis: Axis, *, raw: bool) -> Line:
     accuracies = [(place, point.accuracy(raw=raw)) for place, point in placed]
     spread = [(100 * (one.mean - one.std), 100 * (one.mean + one.std)) for _, one in accuracies if one.std is not None]
     return Line(
-        label=row.key.label,
+        label=row.label,
         role=role,
         points=tuple((place, 100 * one.mean) for place, one in accuracies),
         spread=tuple(spread) if role in _WITH_SPREAD else (),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from io import BytesIO
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import PluginError, UsageError
+from harness.marks import mark_notes
+from harness.report import pictures
 from harness.report.curve_lines import ROLES, accuracy_lines, corrector_lines, ends_below, limits, spaced
 from harness.report.curves import NO_TEST, highlights
-from harness.store import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,21 +39,15 @@ _WIDTH, _HEIGHT = 3.6, 2.7  # of a panel, in inches
 _LEFT, _BETWEEN, _BELOW = 0.6, 0.95, 0.55  # of what lies around it
 _LETTER = 0.062  # of a label
 _STYLE: dict[str, Any] = {
-    "font.size": 8,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.hashsalt": "adcorda-harness",
-    "text.parse_math": False,  # a row may be called "$"
 }
 
 
 def check_drawable(path: Path) -> None:
     """Refuse a file that is neither PNG nor SVG (``UsageError``), and drawing without matplotlib (``PluginError``)."""
-    if path.suffix.lower() not in {".png", ".svg"}:
-        raise UsageError(f'--figure: got "{path}", expected a file name that ends in .png or .svg')
-    if find_spec("matplotlib") is None:
-        raise PluginError(f'--figure needs matplotlib, which is not installed; run "{INSTALL}"')
+    pictures.check_drawable(path, option="--figure", modules=("matplotlib",), install=INSTALL)
 
 
 def draw(tables: Sequence[TableCurves], path: Path, *, axis: Axis = "steps", raw: bool = False) -> None:
@@ -63,23 +56,13 @@ def draw(tables: Sequence[TableCurves], path: Path, *, axis: Axis = "steps", raw
     Raises as ``check_drawable`` does, and ``StoreError`` where the file cannot be written.
     """
     check_drawable(path)
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()  # the picture does not depend on the machine's matplotlibrc
-        settings: Any = mpl.rcParams
-        settings.update(_STYLE)
-        kind = path.suffix.lower()[1:]
-        nothing: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        picture = BytesIO()
-        _figure(tables, axis, raw=raw).savefig(picture, format=kind, dpi=DPI, bbox_inches="tight", metadata=nothing)
-    atomic_write(path, picture.getvalue())
+    pictures.write_picture(path, partial(_figure, tables, axis, raw=raw), style=_STYLE, dpi=DPI)
 
 
 def _figure(tables: Sequence[TableCurves], axis: Axis, *, raw: bool) -> Figure:
     from matplotlib.figure import Figure
 
-    longest = max((len(row.key.label) for curves in tables for row in highlights(curves).values()), default=0)
+    longest = max((len(row.label) for curves in tables for row in highlights(curves).values()), default=0)
     names = _LETTER * (longest + 8)
     wide = 2 if any(curves.correctors for curves in tables) else 1
     width = _LEFT + _WIDTH * wide + (names + _LEFT) * (wide - 1)
@@ -104,6 +87,8 @@ def _figure(tables: Sequence[TableCurves], axis: Axis, *, raw: bool) -> Figure:
         + "Corrections: share of the wrong samples of all seeds; a step of a gradient attack takes two passes."
         * (wide - 1)
     )
+    shown = [row for curves in tables for row in highlights(curves).values()]
+    caption = "\n".join([caption.rstrip(), *mark_notes(shown)])
     figure.text(0, 0.4 / height, caption, va="top", fontsize=7)
     return figure
 

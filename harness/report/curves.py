@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
+from harness.marks import mark_notes
 from harness.report.notation import ABSENT, percent, significant, whole_percent
-from harness.report.terminal_grid import add_names, fits, new_grid, plain, say
+from harness.report.terminal_grid import say
+from harness.report.text_table import TextColumn, TextTable, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.table import Table as Grid
 
     from harness.curves import Axis, Reach, RowCurve, TableCurves
 
@@ -34,32 +32,6 @@ _MARKS = (1, 2, 5)  # times powers of ten
 _DOUBLINGS = 4
 
 
-@dataclass(frozen=True)
-class TextColumn:
-    """A column of a table: its heading, a cell a row. Where a table is too wide, the highest ``rank`` goes first, 0 never."""
-
-    heading: str
-    cells: tuple[str, ...]
-    rank: int = 0
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table of text: the name of each row, the columns, notes to set beneath; ``dim`` says which rows are controls."""
-
-    heading: str
-    labels: tuple[str, ...]
-    dim: tuple[bool, ...]
-    columns: tuple[TextColumn, ...]
-    notes: tuple[str, ...]
-
-    def sentence(self, index: int) -> str:
-        """Write a row as a sentence, where the table is too wide."""
-        cells = [(column.heading.replace("\n", " "), column.cells[index]) for column in self.columns]
-        told = [f"{heading}: {text}" for heading, text in cells if text != ABSENT]
-        return f"{self.labels[index]}; {', '.join(told)}"
-
-
 def render(
     tables: Sequence[TableCurves], console: Console, *, axis: Axis = "steps", raw: bool = False, share: float = 1
 ) -> None:
@@ -70,11 +42,11 @@ def render(
         say(console, [curves.title], style="bold")
         say(console, [curves.note] if curves.note else [])
         say(console, [f"{TITLE}: {'seconds of training' if axis == 'seconds' else 'optimizer steps'}"])
-        _print(curve_table(curves, axis=axis, raw=raw, share=share), console)
+        print_table(curve_table(curves, axis=axis, raw=raw, share=share), console)
         if curves.correctors or curves.untold:
             console.print()
             say(console, [CORRECTORS_TITLE], style="bold")
-            _print(corrector_table(curves), console)
+            print_table(corrector_table(curves), console)
 
 
 def curve_table(curves: TableCurves, *, axis: Axis = "steps", raw: bool = False, share: float = 1) -> TextTable:
@@ -92,7 +64,7 @@ def curve_table(curves: TableCurves, *, axis: Axis = "steps", raw: bool = False,
         columns.append(TextColumn(_heading(place, places[-1], axis), tuple(cells), rank))
     return TextTable(
         heading="Row",
-        labels=tuple(row.key.label for row in curves.rows),
+        labels=tuple(row.label for row in curves.rows),
         dim=tuple(not row.key.is_method for row in curves.rows),
         columns=(*columns, *_reach_columns(curves, axis, share)),
         notes=tuple(notes(curves, axis=axis, raw=raw, share=share)),
@@ -119,20 +91,20 @@ def corrector_table(curves: TableCurves) -> TextTable:
 
 def notes(curves: TableCurves, *, axis: Axis, raw: bool, share: float) -> list[str]:
     """Say what the numbers are, which rows are special, and what is not told."""
-    seeds = ", ".join(map(str, curves.seeds))
-    spread = "" if len(curves.seeds) == 1 else " (± sample std)"
+    listed = ", ".join(map(str, curves.seeds))
+    seeds = f"seed {listed} alone" if len(curves.seeds) == 1 else f"mean over seeds {listed} (± sample std)"
     what = "of each checkpoint" if raw else "of the best checkpoint so far, which is what would be kept"
     weights = " It is that of the full-precision weights." if curves.precise else ""
-    lines = [f"Percent, mean over seeds {seeds}{spread}, {what}.{weights} {NO_TEST}"]
+    lines = [f"Percent, {seeds}, {what}.{weights} {NO_TEST}"]
     if any(row.is_timed for row in curves.trained):
         lines.append(MACHINE)
-    untrained = [row.key.label for row in curves.rows if not row.is_trained]
+    untrained = [row.label for row in curves.rows if not row.is_trained]
     if untrained and axis == "steps":
         lines.append(f"Not trained, the same at every step: {', '.join(untrained)}.")
-    partial = [f"{row.key.label} ({', '.join(map(str, row.per_seed))})" for row in curves.rows if _lacks(row, curves)]
+    partial = [f"{row.label} ({', '.join(map(str, row.per_seed))})" for row in curves.rows if _lacks(row, curves)]
     if partial:
         lines.append(f"Not of every seed: {', '.join(partial)}.")
-    return [*lines, *_reach_notes(curves, share)]
+    return [*lines, *_reach_notes(curves, share), *mark_notes(curves.rows)]
 
 
 def reach_words(reach: Reach) -> str:
@@ -176,7 +148,7 @@ def highlights(curves: TableCurves) -> dict[str, RowCurve]:
     """Choose the rows that a picture shows by name, as few as decide.
 
     The best method row, ``finetune-target``, T→T and the curriculum with the best row's adapter, and the best control where it is
-    none of these and no worse than the best method row.
+    none of these and no worse than the best method row. Rows that use T's labels are chosen only where none does without.
     """
     trained = curves.trained
     methods = [row for row in trained if row.key.control is None and not row.key.is_curriculum]
@@ -195,37 +167,11 @@ def highlights(curves: TableCurves) -> dict[str, RowCurve]:
     return {role: row for role, row in chosen.items() if row is not None}
 
 
-def _print(table: TextTable, console: Console) -> None:
-    """Print as many columns as fit, or else every row as a sentence."""
-    shown = table
-    while table.labels and not fits(_grid(shown, console), console, wrap=True):
-        worst = max(column.rank for column in shown.columns)
-        if worst == 0:
-            say(console, [table.sentence(index) for index in range(len(table.labels))])
-            say(console, table.notes)
-            return
-        shown = replace(shown, columns=tuple(column for column in shown.columns if column.rank < worst))
-    if table.labels:
-        console.print(_grid(shown, console))
-    hidden = [column.heading.replace("\n", " ") for column in table.columns if column not in shown.columns]
-    say(console, [*table.notes, *([f"Too narrow for {', '.join(hidden)}."] if hidden else [])])
-
-
-def _grid(table: TextTable, console: Console) -> Grid:
-    grid = new_grid()
-    add_names(grid, table.heading, [plain(label, console) for label in table.labels])
-    for column in table.columns:
-        grid.add_column(plain(column.heading, console), justify="right", no_wrap=True)
-    for index, label in enumerate(table.labels):
-        cells = [Text(plain(text, console)) for text in (label, *(column.cells[index] for column in table.columns))]
-        grid.add_row(*cells, style="dim" if table.dim[index] else "")
-    return grid
-
-
 def _best(rows: Sequence[RowCurve], curves: TableCurves) -> RowCurve | None:
-    """Return the row that ends highest, among those of every seed where there are any."""
-    complete = [row for row in rows if not _lacks(row, curves)]
-    return max(complete or rows, key=lambda row: row.end.kept.mean, default=None)
+    """Return the row that ends highest: of those without T's labels, then of those of every seed, where there are any."""
+    fair = [row for row in rows if not row.uses.target_labels] or rows
+    complete = [row for row in fair if not _lacks(row, curves)]
+    return max(complete or fair, key=lambda row: row.end.kept.mean, default=None)
 
 
 def _lacks(row: RowCurve, curves: TableCurves) -> bool:
@@ -246,7 +192,7 @@ def _reach_columns(curves: TableCurves, axis: Axis, share: float) -> list[TextCo
     seconds = [
         _reached(one, one.seconds, one.seconds_ratio) if one and one.step is not None else ABSENT for one in found
     ]
-    seeds = [f"{one.seeds_reached}/{one.seeds}" if one else ABSENT for one in found]
+    seeds = [f"{one.seeds_reached}/{one.seeds}" if one and one.seeds else ABSENT for one in found]
     columns = [TextColumn("Steps to\nfinetune", tuple(steps), rank=1 if axis == "steps" else 5)]
     if any(text != ABSENT for text in seconds):
         columns.append(TextColumn("Seconds to\nfinetune", tuple(seconds), rank=1 if axis == "seconds" else 5))
@@ -274,7 +220,13 @@ def _reach_notes(curves: TableCurves, share: float) -> list[str]:
     what = "what finetune-target ends with" if share == 1 else f"{whole_percent(share)} of finetune-target's gain"
     line = (
         f"To finetune: the first checkpoint by which the mean has {what} ({100 * own.level:.2f}%), and how many times that of "
-        f"finetune-target itself (step {own.step:,}) it is. Seeds that do: each against its own finetune-target. A checkpoint more "
-        "or less is within the noise."
+        f"finetune-target itself (step {own.step:,}) it is. Seeds that do: each against its own finetune-target"
+        f"{_idle_seeds(curves, own)}. A checkpoint more or less is within the noise."
     )
     return [line]
+
+
+def _idle_seeds(curves: TableCurves, own: Reach) -> str:
+    """Say how many seeds have nothing to reach, which are in no count."""
+    idle = len(curves.reference.per_seed) - own.seeds if curves.reference else 0
+    return f", {idle} left out in which that ends no higher than it starts" if idle else ""

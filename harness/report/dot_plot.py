@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 ROW_PIXELS = 38
 AXIS_PIXELS = 40
+_LABEL_PIXELS = 18  # of a row's height, where its label stands: no line strikes it through
+_GRID = f"0 {_LABEL_PIXELS} {ROW_PIXELS - _LABEL_PIXELS} 0"
+_DASHES = f"0 {_LABEL_PIXELS} 4 3 4 3 4 2"  # as long in all
 _MARGIN = 5.0  # percent of the width left free on either side
 _TICKS = 6
 
@@ -76,7 +79,7 @@ def _mark(dot: Dot, index: int, scale: _Scale) -> str:
     if dot.low is not None and dot.high is not None:
         spread = f'<line class="interval" x1="{scale(dot.low)}" x2="{scale(dot.high)}" y1="{y}" y2="{y}"/>'
     kind = "dot" if spread else "hollow"
-    label, gain = escape(dot.row.key.label), f"{dot.gain:+z.2f}"
+    label, gain = escape(dot.row.label), f"{dot.gain:+z.2f}"
     return (
         f'<g{css}><title>{escape(_tooltip(dot))}</title><text x="0" y="{base + 14}">{label} '
         f'<tspan class="soft">{gain}</tspan></text>{spread}<circle class="{kind}" cx="{scale(dot.gain)}" cy="{y}" r="4.5"/></g>'
@@ -85,19 +88,19 @@ def _mark(dot: Dot, index: int, scale: _Scale) -> str:
 
 def _tooltip(dot: Dot) -> str:
     against = f", {dot.row.versus_finetune} against finetune-target" if dot.row.versus_finetune else ""
-    return f"{dot.row.key.label}: {dot.gain:+z.2f} over the baseline{against}"
+    return f"{dot.row.label}: {dot.gain:+z.2f} over the baseline{against}"
 
 
 def _axis(scale: _Scale, finetune: float | None, bottom: int) -> str:
     ticks = "".join(
-        f'<line class="axis" x1="{scale(tick)}" x2="{scale(tick)}" y1="0" y2="{bottom}"/>'
+        f'<line class="axis" stroke-dasharray="{_GRID}" x1="{scale(tick)}" x2="{scale(tick)}" y1="0" y2="{bottom}"/>'
         f'<text class="soft" text-anchor="middle" x="{scale(tick)}" y="{bottom + 18}">{f"{tick:+g}" if tick else "0"}</text>'
         for tick in _ticks(scale.low, scale.high)
     )
     if finetune is None:
         return ticks
     x = scale(finetune)
-    return f'{ticks}<line class="finetune" x1="{x}" x2="{x}" y1="0" y2="{bottom}"/>'
+    return f'{ticks}<line class="finetune" stroke-dasharray="{_DASHES}" x1="{x}" x2="{x}" y1="0" y2="{bottom}"/>'
 
 
 def _ticks(low: float, high: float) -> Iterable[float]:

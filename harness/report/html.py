@@ -6,11 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from harness.comparability import budget
-from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
+from harness.leaderboard import COLUMNS, summaries, verdicts
+from harness.marks import mark_notes
 from harness.report.correctors import WORK_TITLE, work_caption, work_columns
 from harness.report.curves import CORRECTORS_TITLE, TITLE, corrector_table, curve_table
 from harness.report.dot_plot import dot_plot
-from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
+from harness.report.figures import figures_section
 from harness.report.line_plot import accuracy_plot, corrector_plot
 from harness.report.measures import side_sections
 from harness.report.notation import (
@@ -28,15 +29,15 @@ from harness.report.notation import (
     seeds_words,
 )
 from harness.report.reading import CONTROL_MEANINGS, reading_notes
-from harness.report.remarks import failure_lines, flag_lines, missing_lines
+from harness.report.remarks import failure_lines, flag_lines, missing_lines, one_seed_lines, part_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness.curves import TableCurves
     from harness.leaderboard import Column, Row, Table
-    from harness.report.curves import TextTable
-    from harness.report.measures import SideSection
+    from harness.report.measures import SideSection, SideTable
+    from harness.report.text_table import TextTable
 
 DENSE = 10  # columns beyond which a table is set closer
 STYLE = """
@@ -67,7 +68,8 @@ svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 svg text { paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round; }
 svg .soft { fill: var(--soft); font-size: 13px; }
 svg .axis { stroke: var(--line); }
-svg .finetune { stroke: var(--soft); stroke-dasharray: 4 3; }
+svg .finetune { stroke: var(--soft); }
+summary { cursor: pointer; margin: 0.35rem 0; }
 svg .interval { stroke: var(--mark); stroke-width: 2; }
 svg .dot { fill: var(--mark); }
 svg .hollow { fill: var(--paper); stroke: var(--mark); stroke-width: 2; }
@@ -139,17 +141,19 @@ def _section(table: Table, curves: TableCurves | None) -> str:
         parts.append(_soft(f"{table.note}."))
     if table.rows:
         parts += [_soft(seeds_words(table) + best_words(table, "Bold")), _accuracies(table.rows)]
+        parts += [_soft(line) for line in (*part_lines(table), *mark_notes(table.rows))]
         parts += ["<h3>Gain in test accuracy</h3>", dot_plot(table.rows)]
     judged = [row for row in table.rows if row.claims]
     if judged:
-        parts += [f"<h3>{escape(DIFFERENCES_TITLE)}</h3>", _differences(judged), *map(_soft, missing_lines(table))]
+        parts += [f"<h3>{escape(DIFFERENCES_TITLE)}</h3>", *map(_soft, one_seed_lines(table)), _differences(judged)]
+        parts += map(_soft, missing_lines(table))
         parts += ["<h3>Verdicts</h3>", _list(summaries(table)), _list(verdicts(table), css="soft")]
     parts += [
         *(part for section in side_sections(table) for part in _side_section(section)),
         *(_curves(curves) if curves and curves.trained else []),
         *_works(table),
         *(_corrections(curves) if curves and curves.correctors else []),
-        *_figures(table),
+        *(_folded_section(figures) if (figures := figures_section(table)) else []),
     ]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         parts += [f"<h3>{heading}</h3>", _list(lines)] if lines else []
@@ -162,7 +166,7 @@ def _accuracies(rows: Iterable[Row]) -> str:
     heads = ["Corrector", "Adapter", "Corr. rate", *(COLUMN_WORDS[name] for name in COLUMNS), "Loss T", "Loss T'"]
     lines = []
     for row in rows:
-        names = [row.key.source_label or ABSENT, row.key.adapter_label or ABSENT]
+        names = [row.key.source_label or ABSENT, row.adapter_label or ABSENT]
         cells = [_cell(name, head, "name") for name, head in zip(names, heads, strict=False)]
         cells.append(_cell(rate(row.correction), "Corr. rate"))
         cells += [_accuracy(row, column) for column in COLUMNS]
@@ -184,20 +188,31 @@ def _differences(rows: Iterable[Row]) -> str:
             _cell(difference(reference), " ".join(heading), "gain" if clear_gain(reference) else "")
             for reference, heading in zip(references, columns, strict=True)
         ]
-        lines.append(_line(row, [_cell(row.key.label, "Row", "name"), *cells]))
+        lines.append(_line(row, [_cell(row.label, "Row", "name"), *cells]))
     return _grid(["Row", *("\n".join(heading) for heading in columns)], lines, names=1)
 
 
 def _side_section(section: SideSection) -> list[str]:
     parts = [f"<h3>{section.title}</h3>", _soft(section.caption)]
     for one in section.tables:
-        lines = [
-            _line(row, [_cell(label, "Row", "name"), *map(_cell, cells, one.headings)])
-            for row, label, cells in one.lines
-        ]
-        parts += [_soft(f"{one.title}."), _grid(["Row", *one.headings], lines, names=1)]
-        parts += [_list(one.notes)] if one.notes else []
+        parts += [_soft(f"{one.title}."), *_side_table(one)]
     return parts
+
+
+def _folded_section(section: SideSection) -> list[str]:
+    """Return a section whose tables are opened one by one: there may be one for each of thirty adapters."""
+    parts = [f"<h3>{section.title}</h3>", _soft(section.caption)]
+    for one in section.tables:
+        summary = f"<summary>{escape(one.title)}: {len(one.lines)} row{'s' * (len(one.lines) > 1)}</summary>"
+        parts += ["<details>", summary, *_side_table(one), "</details>"]
+    return parts
+
+
+def _side_table(one: SideTable) -> list[str]:
+    lines = [
+        _line(row, [_cell(label, "Row", "name"), *map(_cell, cells, one.headings)]) for row, label, cells in one.lines
+    ]
+    return [_grid(["Row", *one.headings], lines, names=1), *([_list(one.notes)] if one.notes else [])]
 
 
 def _curves(curves: TableCurves) -> list[str]:
@@ -229,18 +244,6 @@ def _works(table: Table) -> list[str]:
     names = sum(column.is_name for column in columns)
     grid = _grid([column.heading for column in columns], lines, names=names)
     return [f"<h3>{WORK_TITLE}</h3>", _soft(work_caption(columns)), grid]
-
-
-def _figures(table: Table) -> list[str]:
-    if not table.measured:
-        return []
-    heads = ["Row", *figure_headings(table)]
-    lines = [
-        _line(row, [_cell(row.key.label, "Row", "name"), *map(_cell, figure_cells(table, row), heads[1:])])
-        for row in table.measured
-    ]
-    caption = _soft(FIGURES_CAPTION)
-    return [f"<h3>{FIGURES_TITLE}</h3>", caption, _grid(heads, lines, names=1), _list(figure_lines(table))]
 
 
 def _grid(heads: Sequence[str], lines: Iterable[str], *, names: int) -> str:

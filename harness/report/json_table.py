@@ -51,6 +51,8 @@ def _row(row: Row) -> dict[str, Any]:
         "control": row.key.control,
         "corrector": row.key.corrector,
         "adapter": row.key.adapter,
+        "target_labels": row.uses.target_labels,
+        "source_free": row.uses.source_free,
         "seeds": list(row.seeds),
         "correction": _counts(row.correction),
         "accuracy": {name: _statistic(row.column(name)) for name in COLUMNS},

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.comparability import budget
-from harness.leaderboard import COLUMNS, figure_lines, summaries, verdicts
+from harness.leaderboard import COLUMNS, summaries, verdicts
+from harness.marks import mark_notes
 from harness.report.correctors import WORK_TITLE, work_caption, work_columns
-from harness.report.figures import FIGURES_CAPTION, FIGURES_TITLE, figure_cells, figure_headings
+from harness.report.figures import figures_section
 from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
@@ -24,7 +25,7 @@ from harness.report.notation import (
     seeds_words,
 )
 from harness.report.reading import CONTROL_MEANINGS, reading_notes
-from harness.report.remarks import failure_lines, flag_lines, missing_lines
+from harness.report.remarks import failure_lines, flag_lines, missing_lines, one_seed_lines, part_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +46,11 @@ def to_markdown(tables: Sequence[Table]) -> str:
 def to_excerpt(table: Table) -> str:
     """Return a table's accuracies, paired differences and summaries alone: what a page that quotes it needs."""
     judged = [row for row in table.rows if row.claims]
-    differences = [f"**{DIFFERENCES_TITLE}**", _differences(judged), *_list(summaries(table))] if judged else []
+    differences = (
+        [f"**{DIFFERENCES_TITLE}**", *one_seed_lines(table), _differences(judged), *_list(summaries(table))]
+        if judged
+        else []
+    )
     return "\n\n".join([*_headline(table), *differences])
 
 
@@ -56,12 +61,17 @@ def _section(table: Table) -> list[str]:
     blocks += _headline(table)
     judged = [row for row in table.rows if row.claims]
     if judged:
-        blocks += [f"### {DIFFERENCES_TITLE}", _differences(judged), *_list(missing_lines(table))]
+        blocks += [
+            f"### {DIFFERENCES_TITLE}",
+            *one_seed_lines(table),
+            _differences(judged),
+            *_list(missing_lines(table)),
+        ]
         blocks += ["### Verdicts", *_list(summaries(table)), "Row by row:", *_list(verdicts(table))]
     blocks += [
         *(block for section in side_sections(table) for block in _side_section(section)),
         *_works(table),
-        *_figures(table),
+        *(_side_section(figures) if (figures := figures_section(table)) else []),
     ]
     for heading, lines in (("Flags", flag_lines(table)), ("Failed cells", failure_lines(table))):
         blocks += [f"### {heading}", *_list(lines)] if lines else []
@@ -73,7 +83,9 @@ def _section(table: Table) -> list[str]:
 def _headline(table: Table) -> list[str]:
     if not table.rows:
         return []
-    return [escape(seeds_words(table)) + best_words(table, "**Bold**"), _accuracies(table.rows)]
+    words = escape(seeds_words(table)) + best_words(table, "**Bold**")
+    notes = [escape(line) for line in (*part_lines(table), *mark_notes(table.rows))]
+    return [words, _accuracies(table.rows), *notes]
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
@@ -81,7 +93,7 @@ def _accuracies(rows: Iterable[Row]) -> str:
     lines = [
         [
             escape(row.key.source_label or ABSENT),
-            escape(row.key.adapter_label or ABSENT),
+            escape(row.adapter_label or ABSENT),
             escape(rate(row.correction)),
             *(_accuracy(row, name) for name in COLUMNS),
         ]
@@ -99,7 +111,7 @@ def _differences(rows: Iterable[Row]) -> str:
     heads = ["Row", *(" ".join(reference_heading(claim, name)) for claim, name in reference_columns())]
     lines = [
         [
-            escape(row.key.label),
+            escape(row.label),
             *(
                 f"**{difference(reference)}**" if clear_gain(reference) else difference(reference)
                 for reference in (row.claims.references if row.claims else ())
@@ -130,15 +142,6 @@ def _works(table: Table) -> list[str]:
     lines = [[escape(column.text(work)) for column in columns] for work in table.works]
     grid = _grid(heads, lines, names=sum(column.is_name for column in columns))
     return [f"### {WORK_TITLE}", work_caption(columns), grid]
-
-
-def _figures(table: Table) -> list[str]:
-    if not table.measured:
-        return []
-    heads = ["Row", *map(escape, figure_headings(table))]
-    lines = [[escape(text) for text in (row.key.label, *figure_cells(table, row))] for row in table.measured]
-    grid = _grid(heads, lines, names=1)
-    return [f"### {FIGURES_TITLE}", FIGURES_CAPTION, grid, *_list(figure_lines(table))]
 
 
 def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]], *, names: int) -> str:

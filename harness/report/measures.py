@@ -100,7 +100,7 @@ def _before_and_after(row: Row) -> Iterator[tuple[Row, str, tuple[str, ...]]]:
     if row.key.control == "none":
         before, after = "BL", "PTSQ"
     else:
-        approach = f"PTSQ-IST {row.key.label}" if row.key.is_method else row.key.label
+        approach = f"PTSQ-IST {row.label}" if row.key.is_method else row.label
         before, after = f"{approach} (before)", f"{approach} (after)"
     yield row, before, _precision(row.quantized.before, ABSENT)
     gain = ABSENT if row.key.control == "none" else percent(row.delta, signed=True)
@@ -141,7 +141,7 @@ def _measure_table(rows: Sequence[Row], name: str, title: str) -> SideTable:
     robust = ["robust"] if any(one.robust for one in found) else []
     own = dict.fromkeys(figure for one in found for figure in (*one.shares, *one.figures))
     headings = ("clean", *robust, *own)
-    lines = tuple((row, row.key.label, tuple(_cell(row.measures[name], key) for key in headings)) for row in rows)
+    lines = tuple((row, row.label, tuple(_cell(row.measures[name], key) for key in headings)) for row in rows)
     threat = f", {found[0].threat}" if found[0].threat else ""
     sampling = f"; of so many a share is known to within ±{_sampling_error(found[0].samples):.1f} points (95%)"
     return SideTable(f"{title}: {found[0].samples} test images{threat}{sampling}", headings, lines)
@@ -164,7 +164,7 @@ def _robust_differences(rows: Sequence[Row], name: str, title: str) -> list[Side
         return []
     headings = tuple(" ".join(reference_heading(*reference_columns()[place])) for place in wanted)
     lines = tuple(
-        (row, row.key.label, tuple(difference(claims.references[place]) for place in wanted)) for row, claims in judged
+        (row, row.label, tuple(difference(claims.references[place]) for place in wanted)) for row, claims in judged
     )
     told = tuple(summary_sentence(claim, [claims for _, claims in judged]) for claim in REFERENCES)
     threat = rows[0].measures[name].threat

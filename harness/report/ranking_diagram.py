@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from io import BytesIO
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.compare import LEVEL
-from harness.errors import PluginError, UsageError
-from harness.report.ranking import POST_HOC_WORDS
-from harness.store import atomic_write
+from harness.marks import mark_notes
+from harness.report import pictures
+from harness.report.ranking import POST_HOC_WORDS, shown_labels, uses_shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from harness.marks import Uses
     from harness.ranking import PostHoc, Ranking
 
 INSTALL = "pip install 'adcorda-harness[ranks]'"
@@ -26,47 +27,29 @@ _INCHES_A_LINE = 0.24
 _MARGIN = 0.01  # between a label and the nearest line, of the scale's length
 _RULER = 2.2  # lines above the scale
 _STYLE: dict[str, Any] = {
-    "font.size": 8,
     "axes.linewidth": 0.8,
     "lines.linewidth": 0.8,
-    "svg.hashsalt": "adcorda-harness",
-    "text.parse_math": False,  # a row may be called "$"
 }
 
 
 def check_drawable(path: Path) -> None:
     """Refuse a file that is neither PNG nor SVG (``UsageError``), and drawing without its libraries (``PluginError``)."""
-    if path.suffix.lower() not in {".png", ".svg"}:
-        raise UsageError(f'--diagram: got "{path}", expected a file name that ends in .png or .svg')
-    missing = [name for name in ("scikit_posthocs", "matplotlib") if find_spec(name) is None]
-    if missing:
-        names = " and ".join(name.replace("_", "-") for name in missing)
-        are = "are" if len(missing) > 1 else "is"
-        raise PluginError(f'--diagram needs {names}, which {are} not installed; run "{INSTALL}"')
+    pictures.check_drawable(path, option="--diagram", modules=("scikit_posthocs", "matplotlib"), install=INSTALL)
 
 
-def draw(ranking: Ranking, path: Path, *, post_hoc: PostHoc = "nemenyi") -> None:
+def draw(
+    ranking: Ranking, path: Path, *, post_hoc: PostHoc = "nemenyi", uses: Mapping[str, Uses] | None = None
+) -> None:
     """Write the diagram: mean ranks on a line, 1 at the left, and bars that join rows not shown to differ.
 
-    A dot on a bar marks a row that belongs to it. Black alone, in the same bytes each time. Raises as ``check_drawable`` does,
-    and ``StoreError`` where the file cannot be written.
+    A dot on a bar marks a row that belongs to it; rows are marked by what their adapters use. Black alone, in the same bytes each
+    time. Raises as ``check_drawable`` does, and ``StoreError`` where the file cannot be written.
     """
     check_drawable(path)
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()  # the picture does not depend on the machine's matplotlibrc
-        settings: Any = mpl.rcParams
-        settings.update(_STYLE)
-        figure = _figure(ranking, post_hoc)
-        kind = path.suffix.lower()[1:]
-        nothing: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        picture = BytesIO()
-        figure.savefig(picture, format=kind, dpi=DPI, bbox_inches="tight", metadata=nothing)
-    atomic_write(path, picture.getvalue())
+    pictures.write_picture(path, partial(_figure, ranking, post_hoc, uses or {}), style=_STYLE, dpi=DPI)
 
 
-def _figure(ranking: Ranking, post_hoc: PostHoc) -> Figure:
+def _figure(ranking: Ranking, post_hoc: PostHoc, uses: Mapping[str, Uses]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     from pandas import DataFrame
@@ -77,9 +60,10 @@ def _figure(ranking: Ranking, post_hoc: PostHoc) -> Figure:
     axes = figure.add_subplot()
     p_values = ranking.p_values[post_hoc] if ranking.differ else {}
     matrix = [[p_values.get(frozenset({one, other}), 1.0) for other in names] for one in names]
+    labels = shown_labels(ranking, uses)
     critical_difference_diagram(
-        dict(ranking.mean_ranks),
-        DataFrame(matrix, index=names, columns=names),
+        {labels[name]: mean for name, mean in ranking.mean_ranks.items()},
+        DataFrame(matrix, index=labels.values(), columns=labels.values()),
         alpha=LEVEL,
         ax=axes,
         label_fmt_left="{label}  {rank:.2f} ",
@@ -96,6 +80,7 @@ def _figure(ranking: Ranking, post_hoc: PostHoc) -> Figure:
     low, high = axes.get_ylim()
     figure.set_size_inches(_INCHES_WIDE, _INCHES_A_LINE * (high - low))
     axes.set_title(_caption(ranking, post_hoc), fontsize=8)
+    _add_notes(axes, mark_notes(uses_shown(ranking, uses)))
     return figure
 
 
@@ -113,4 +98,17 @@ def _caption(ranking: Ranking, post_hoc: PostHoc) -> str:
         if ranking.differ
         else "one bar: Friedman's test does not show that any rows differ"
     )
-    return f"Mean rank over {len(ranking.blocks)} pairs of data set and model, 1 is best; {found}"
+    lines = [f"Mean rank over {_problems(ranking)}, 1 is best", found]
+    return "\n".join(lines)
+
+
+def _problems(ranking: Ranking) -> str:
+    pairs = f"{len(ranking.blocks)} pairs of data set and model"
+    if not ranking.shares_data_sets:
+        return pairs
+    return f"{pairs} ({ranking.data_sets} data set{'s' * (ranking.data_sets != 1)}: less than independent)"
+
+
+def _add_notes(axes: Axes, notes: Sequence[str]) -> None:
+    """Explain marks beneath the diagram."""
+    axes.text(0.5, 0, "\n".join(notes), transform=axes.transAxes, ha="center", va="top", fontsize=7)

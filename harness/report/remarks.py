@@ -11,29 +11,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.claims import Claim
-    from harness.leaderboard import Table
+    from harness.leaderboard import Row, Table
     from harness.records import CellFailure
 
 INDENT = "  "
+_ONE_SEED = "One seed has no interval: p is McNemar's (McNemar p), exact, on the predictions for its test images."
 
 
 def flag_lines(table: Table) -> list[str]:
     """Say each flag once, with the rows that it is raised in."""
-    rows_of: dict[str, list[RowKey]] = {}
+    rows_of: dict[str, list[Row]] = {}
     for row in table.rows:
         for flag in row.flags:
-            rows_of.setdefault(flag, []).append(row.key)
-    return [_flag(flag, keys, [row.key for row in table.rows]) for flag, keys in rows_of.items()]
+            rows_of.setdefault(flag, []).append(row)
+    return [_flag(flag, rows, table.rows) for flag, rows in rows_of.items()]
 
 
-def _flag(flag: str, keys: Sequence[RowKey], rows: Sequence[RowKey]) -> str:
+def _flag(flag: str, raised: Sequence[Row], rows: Sequence[Row]) -> str:
     """Say a flag with its rows; an adapter's own, which names it and is raised in all of its rows, needs none."""
     text = " ".join(flag.split())
-    (adapter, *others) = dict.fromkeys(key.adapter for key in keys)
-    whole = len(keys) == sum(key.adapter == adapter for key in rows)
+    (adapter, *others) = dict.fromkeys(row.key.adapter for row in raised)
+    whole = len(raised) == sum(row.key.adapter == adapter for row in rows)
     if not others and whole and flag.startswith(f"{adapter}: "):
         return text
-    return f"{', '.join(key.label for key in keys)}: {text}"
+    return f"{', '.join(row.label for row in raised)}: {text}"
 
 
 def missing_lines(table: Table) -> list[str]:
@@ -42,8 +43,25 @@ def missing_lines(table: Table) -> list[str]:
     for row in table.rows:
         lacking = "; ".join(_lacking(claim) for claim in row.claims or () if claim.missing)
         if lacking:
-            labels_of.setdefault(lacking, []).append(row.key.label)
+            labels_of.setdefault(lacking, []).append(row.label)
     return [f"{', '.join(labels)}: {lacking}" for lacking, labels in labels_of.items()]
+
+
+def part_lines(table: Table) -> list[str]:
+    """Say where only some of a table's rows are shown; what is said of them is still of all."""
+    if table.of is None or table.of == len(table.rows):
+        return []
+    return [f"{len(table.rows)} of {table.of} rows; the best mean and Holm's adjustment are those of all {table.of}."]
+
+
+def one_seed_lines(table: Table) -> list[str]:
+    """Say what p stands beside a difference of one seed; no line where there is none."""
+    alone = any(
+        reference.difference is not None and reference.difference.n == 1
+        for row in table.rows
+        for reference in (row.claims.references if row.claims else ())
+    )
+    return [_ONE_SEED] * alone
 
 
 def wilcoxon_lines(table: Table) -> list[str]:
@@ -51,7 +69,7 @@ def wilcoxon_lines(table: Table) -> list[str]:
     tested = [
         (
             found.wilcoxon_p,
-            f"{row.key.label} vs {REFERENCE_WORDS[reference.name]} ({found.mean:+z.2f} points, n = {found.n})",
+            f"{row.label} vs {REFERENCE_WORDS[reference.name]} ({found.mean:+z.2f} points, n = {found.n})",
         )
         for row in table.rows
         for reference in (row.claims.references if row.claims else ())

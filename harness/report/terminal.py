@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from harness.leaderboard import figure_lines, summaries
+from harness.marks import mark_notes
 from harness.report.correctors import WORK_TITLE, narrower, work_caption, work_columns
 from harness.report.figures import FIGURES_TITLE
+from harness.report.gain_matrix import TITLE as MATRIX_TITLE
+from harness.report.gain_matrix import gain_matrix
 from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
@@ -24,8 +27,9 @@ from harness.report.notation import (
     reference_heading,
     seeds_words,
 )
-from harness.report.remarks import failure_lines, flag_lines, missing_lines, wilcoxon_lines
+from harness.report.remarks import failure_lines, flag_lines, missing_lines, one_seed_lines, part_lines, wilcoxon_lines
 from harness.report.terminal_grid import add_names, fits, make_console, new_grid, plain, say
+from harness.report.text_table import print_table
 
 __all__ = ["make_console", "render"]
 
@@ -84,6 +88,10 @@ def render(tables: Sequence[Table], console: Console) -> None:
 
 
 def _render_rows(table: Table, console: Console) -> None:
+    if overview := gain_matrix(table):
+        say(console, [MATRIX_TITLE])
+        print_table(overview, console)
+        console.print()
     layout = _fitting(table, console)
     if layout is None:
         say(console, [_row_line(row) for row in table.rows])
@@ -94,6 +102,7 @@ def _render_rows(table: Table, console: Console) -> None:
     if judged:
         console.print()
         say(console, [DIFFERENCES_TITLE], style="bold")
+        say(console, one_seed_lines(table))
         _render_differences(judged, console)
         say(console, [*wilcoxon_lines(table), *missing_lines(table)])
         say(console, summaries(table))
@@ -115,14 +124,14 @@ def _accuracy_grid(table: Table, layout: Layout, console: Console) -> Grid:
     grid = new_grid()
     if layout.split:
         add_names(grid, "Corrector", [row.key.source_label for row in table.rows])
-        add_names(grid, "Adapter", [row.key.adapter_label for row in table.rows])
+        add_names(grid, "Adapter", [row.adapter_label for row in table.rows])
     else:
-        add_names(grid, "Row", [row.key.label for row in table.rows])
+        add_names(grid, "Row", [row.label for row in table.rows])
     grid.add_column("Corr. rate", justify="right", no_wrap=True)
     for column in layout.columns:
         grid.add_column(plain(COLUMN_WORDS[column], console), justify="right", no_wrap=True)
     for row in table.rows:
-        names = (row.key.source_label or ABSENT, row.key.adapter_label or ABSENT) if layout.split else (row.key.label,)
+        names = (row.key.source_label or ABSENT, row.adapter_label or ABSENT) if layout.split else (row.label,)
         numbers = [_number(row, column, layout, console) for column in layout.columns]
         texts = [plain(text, console) for text in (*names, rate(row.correction))]
         grid.add_row(*texts, *numbers, style="" if row.key.is_method else "dim")
@@ -146,7 +155,7 @@ def _captions(table: Table, layout: Layout | None, console: Console) -> list[str
         lines.append(f"Too narrow for {', '.join(hidden)}.")
     if bare := [COLUMN_WORDS[name] for name in shown if name not in spread and _has_std(table, name)]:
         lines.append(f"Too narrow for the std of {', '.join(bare)}.")
-    return lines
+    return [*lines, *part_lines(table), *mark_notes(table.rows)]
 
 
 def _has_std(table: Table, column: Column) -> bool:
@@ -154,7 +163,7 @@ def _has_std(table: Table, column: Column) -> bool:
 
 
 def _row_line(row: Row) -> str:
-    return f"{row.key.label}: {rate(row.correction)}, test {cell(row, 'test')}, ΔAcc {cell(row, 'delta')}"
+    return f"{row.label}: {rate(row.correction)}, test {cell(row, 'test')}, ΔAcc {cell(row, 'delta')}"
 
 
 def _render_differences(rows: Sequence[Row], console: Console) -> None:
@@ -164,9 +173,7 @@ def _render_differences(rows: Sequence[Row], console: Console) -> None:
         if fits(grid, console, wrap=make in {_long_grid, _brief_grid}):
             console.print(grid)
             return
-    say(
-        console, [f"{row.key.label} {vs}: {difference(reference)}" for row in rows for _, vs, reference in _listed(row)]
-    )
+    say(console, [f"{row.label} {vs}: {difference(reference)}" for row in rows for _, vs, reference in _listed(row)])
 
 
 def _wide_grid(rows: Sequence[Row], console: Console) -> Grid:
@@ -179,13 +186,13 @@ def _stacked_grid(rows: Sequence[Row], console: Console) -> Grid:
 
 def _difference_grid(rows: Sequence[Row], console: Console, *, between: str) -> Grid:
     grid = new_grid()
-    add_names(grid, "Row", [row.key.label for row in rows])
+    add_names(grid, "Row", [row.label for row in rows])
     for claim, name in reference_columns():
         grid.add_column(plain("\n".join(reference_heading(claim, name)), console), justify="right", no_wrap=True)
     for row in rows:
         references = row.claims.references if row.claims else ()
         cells = [_difference_text(reference, console, between) for reference in references]
-        grid.add_row(plain(row.key.label, console), *cells)
+        grid.add_row(plain(row.label, console), *cells)
     return grid
 
 
@@ -199,11 +206,11 @@ def _brief_grid(rows: Sequence[Row], console: Console) -> Grid:
 
 def _listing_grid(rows: Sequence[Row], console: Console, *, claims: bool) -> Grid:
     grid = new_grid()
-    add_names(grid, "Row", [row.key.label for row in rows])
+    add_names(grid, "Row", [row.label for row in rows])
     for heading in ("Claim", "Against", "Difference")[not claims :]:
         grid.add_column(heading, no_wrap=True, justify="right" if heading == "Difference" else "left")
     for row in rows:
-        label = plain(row.key.label, console)
+        label = plain(row.label, console)
         for claim, against, reference in _listed(row):
             shown = [claim, plain(against, console)][not claims :]
             grid.add_row(label, *shown, _difference_text(reference, console, " "))
@@ -212,11 +219,13 @@ def _listing_grid(rows: Sequence[Row], console: Console, *, claims: bool) -> Gri
 
 
 def _listed(row: Row) -> list[tuple[str, str, Reference]]:
+    """Return the differences that there are: claim, control, difference."""
     found = row.claims.references if row.claims else ()
     columns = reference_columns()
     return [
         (claim, reference_heading(claim, name)[1], reference)
         for (claim, name), reference in zip(columns, found, strict=True)
+        if reference.difference is not None
     ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 120
 LONGEST_WORD = 24  # names are broken inside a word beyond this only
-_PLAIN = str.maketrans({"→": "->", "±": "+/-", "–": "-", "Δ": "d", "·": "-", "λ": "lambda"})
+_PLAIN = str.maketrans({"→": "->", "±": "+/-", "–": "-", "Δ": "d", "·": "-", "λ": "lambda", "†": "!", "‡": "="})
 
 
 def make_console(file: TextIO | None = None) -> Console:

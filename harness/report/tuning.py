@@ -43,7 +43,7 @@ def tuning_lines(table: Table) -> list[tuple[Row, str, tuple[str, ...]]]:
     """Return a line for each row that was tuned."""
     headings, names = tuning_headings(table), _names(_tunings(table))
     return [
-        (row, row.key.label, tuple(_cells(row.tuning, names)[heading] for heading in headings))
+        (row, row.label, tuple(_cells(row.tuning, names)[heading] for heading in headings))
         for row in table.rows
         if row.tuning
     ]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from harness.engine.domains import DomainView
+from harness.engine.answers import Answers
 from harness.engine.loops import AdapterLoop
 from harness.engine.networks import modes_kept
 from harness.engine.prediction import predict
 from harness.engine.randomness import derive_seed, isolated_generators
 from harness.engine.training import Trainer, validated_steps
-from harness.errors import ContractError, DataError
+from harness.errors import DataError
 from harness.records import step_time
 from harness.stages.context import as_state, state_of
 from harness.stages.merge import check_still_corrected, source_images
@@ -45,7 +43,7 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
     adapter: Adapter[Options] = kind(job.adapter.adapter.options)
     adapter.loop = loop = loop_of(job, adapter, network, source, inputs=inputs, context=context)
     if not adapter.takes_gradient_steps():
-        return _adapt_without_gradients(job, adapter, network, source, context)
+        return _adapt_without_gradients(job, adapter, network, loop, context)
     task = TwoDomainTask(job, adapter, network, source, context, loop=loop, wrong=inputs["split"].tensors["wrong"])
     return _adapt_by_gradient(job, task, context)
 
@@ -53,6 +51,16 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
 def labels_remark(adapter: Adapter[Options]) -> list[str]:
     """Say that an adapter uses what the others do not."""
     return [LABELS_USED] if adapter.capabilities.target_labels else []
+
+
+def uses_of(adapter: Adapter[Options]) -> dict[str, bool]:
+    """Return what decides whether rows are comparable: whether T' and T's labels enter."""
+    return {"source": adapter.capabilities.source, "target_labels": adapter.capabilities.target_labels}
+
+
+def validation_remark(times: int) -> list[str]:
+    """Say how often an adapter without gradient steps looked at the validation samples: it chose by what they told."""
+    return [f"looked at the validation samples {'once' if times == 1 else f'{times} times'}"] if times else []
 
 
 def loop_of(
@@ -73,29 +81,32 @@ def loop_of(
         valid=context.valid,
         steps=job.adaptation.total_steps(len(context.train)),
         labels_shown=adapter.capabilities.target_labels,
+        may_validate=not adapter.takes_gradient_steps(),
         start=lambda: context.network(state_of(inputs["baseline"])),
     )
 
 
 def _adapt_without_gradients(
-    job: AdaptJob, adapter: Adapter[Options], network: PixelClassifier, source: ImageSet, context: Context
+    job: AdaptJob, adapter: Adapter[Options], network: PixelClassifier, loop: AdapterLoop, context: Context
 ) -> Artifact:
     start = time.perf_counter()
     network.eval()
     with modes_kept(network), isolated_generators(derive_seed("adapt", *draws_of(job))):
-        remarks = [*labels_remark(adapter), *adapter.remarks(*context.widths(network))]
-        figures = adapter.adapt(network, DomainView(source), DomainView(context.train))
+        answers = Answers(adapter, job.adapter.adapter.plugin.name)
+        remarks = [*labels_remark(adapter), *answers.remarks(*context.widths(network))]
+        told = answers.adapt(network, loop.source, loop.target)
     seconds = time.perf_counter() - start
     network.requires_grad_()
-    if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
-        raise ContractError(
-            f'adapter "{job.adapter.adapter.plugin.name}" left weights that are not finite; '
-            "leave the network as it was where it cannot adapt"
-        )
-    told = {name: float(value) for name, value in (figures or {}).items()}
+    remarks += validation_remark(loop.validations)
     point = {"step": 0, "valid": predict(network, context.valid).accuracy, "losses": {}, "diagnostics": told}
-    meta = {"steps": 0, "best_step": 0, "history": [point] if told else [], "remarks": remarks}
-    return Artifact(as_state(network.net.state_dict()), meta, {step_time(0): seconds} if told else {})
+    meta = {
+        "steps": 0,
+        "best_step": 0,
+        "history": [point] if told else [],
+        "remarks": remarks,
+        "uses": uses_of(adapter),
+    }
+    return Artifact(as_state(network.net.state_dict()), meta, {step_time(0): seconds})
 
 
 def _adapt_by_gradient(job: AdaptJob, task: TwoDomainTask, context: Context) -> Artifact:
@@ -108,13 +119,13 @@ def _adapt_by_gradient(job: AdaptJob, task: TwoDomainTask, context: Context) -> 
         validate_after=validated_steps(steps, job.adaptation.validations),
         seed=job.subject.seed,
         extra_modules=task.extra_modules,
-        averaging=task.adapter.weight_averaging(),
+        averaging=task.answers.weight_averaging(),
         partial=context.partial,
         progress=context.progress,
     )
     fit = trainer.fit()
     best = {name.removeprefix("net."): value for name, value in fit.best_state.items()}
     meta = {"steps": steps, "best_step": fit.best_step, "history": fit.history}
-    meta["remarks"] = [*labels_remark(task.adapter), *task.remarks]
+    meta |= {"remarks": [*labels_remark(task.adapter), *task.remarks], "uses": uses_of(task.adapter)}
     times = {step_time(point["step"]): seconds for point, seconds in zip(fit.history, fit.seconds, strict=True)}
     return Artifact(as_state(best), meta, times)

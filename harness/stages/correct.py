@@ -48,7 +48,7 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
         "median_norm": _median_norm(norm, images, places, wrong, context),
         "losses": {"corrected": found.loss_of(corrected), "all": found.loss_of(torch.ones_like(corrected))},
         "survived": survived(judge, images, labels, places),
-        "curve": curve_of(after[corrected]),
+        "curve": curve_of(_ended(after, passes)[corrected]),
         "forward": passes["forward"],
         "backward": passes["backward"],
         "flags": _flags(
@@ -105,6 +105,12 @@ def _resume(job: CorrectJob, count: int, context: Context) -> tuple[TensorFile, 
             return written, dict(saved.meta["passes"]), [saved.tensors["after"]], int(saved.meta["batches"])
     passes = {"forward": 0, "backward": 0, "cut": 0}
     return TensorFile.create(folder, "images", shape, "float32"), passes, [torch.empty(0)], 0
+
+
+def _ended(after: Tensor, passes: dict[str, int]) -> Tensor:
+    """Return ``after`` (N,) with the end in place of what no attack's batch saw: its verdict was by a hair another one there."""
+    end = (passes["forward"] + passes["backward"]) / max(len(after), 1)
+    return torch.where(after.isfinite(), after, end)
 
 
 def curve_of(after: Tensor) -> list[tuple[float, int]]:

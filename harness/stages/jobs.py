@@ -105,9 +105,10 @@ class ShamJob:
 
 @dataclass(frozen=True)
 class TransferJob:
-    """A control: corrections made for a rival, as the classifier itself sees them."""
+    """A control: corrections made for a ``rival``, as the classifier itself sees them."""
 
     subject: Subject
+    rival: Subject
     norm: Literal["l0", "l1", "l2", "linf"]
 
 

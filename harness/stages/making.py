@@ -7,7 +7,7 @@ served that another classifier made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -165,13 +165,12 @@ class ArmMaker:
         """Return the stage that judges what was corrected for the rival, None where nothing attacks."""
         if correct is None or corrector is None or corrector.attack is None:
             return None
+        assert self.rival is not None  # noqa: S101 (as above)
         norm = _norm(corrector.attack, manager)
-        subject = self.maker.subject
-        return self.maker.stage(
-            TransferJob(subject, norm),
-            {"baseline": self.baseline, "correct": correct},
-            [norm, subject.validation, subject.seed],
-        )
+        subject, rival = self.maker.subject, self.rival
+        job = TransferJob(subject, rival.maker.subject, norm)
+        inputs = {"baseline": self.baseline, "rival": rival.baseline, "correct": correct}
+        return self.maker.stage(job, inputs, [norm, subject.validation, subject.seed])
 
     def inputs(self, *, perturbed: Stage | None, **others: Stage) -> dict[str, Stage]:
         """Return what a stage reads that needs the source domain."""
@@ -182,11 +181,26 @@ class ArmMaker:
         self, arm: Arm, adaptation: Adaptation, perturbed: Stage | None, manager: Manager, repetition: int
     ) -> Stage:
         subject, adapter = self.maker.subject, arm.adapter
-        budget = adaptation.model_dump(mode="json") if adapts_by_gradient(adapter, manager) else None
+        if _sees_target_alone(adapter, manager):
+            # The same whatever T' is: made once.
+            arm, perturbed = replace(arm, source="target", corrector=None), None
+        # One without gradient steps sees of the loop what these say, and is the same whatever the rest.
+        seen = (
+            None
+            if adapts_by_gradient(adapter, manager)
+            else {"steps", "epochs", "batch_size", "shrinkage", "precision"}
+        )
+        budget = adaptation.model_dump(mode="json", include=seen)
         job = AdaptJob(subject, adapter, arm.source, arm.keep, adaptation, repetition)
         own = [adapter.adapter.identity(), arm.source, arm.keep, budget, subject.validation, subject.seed]
         own += [{"repetition": repetition}] if repetition else []
         return self.maker.stage(job, self.inputs(baseline=self.baseline, perturbed=perturbed), own)
+
+
+def _sees_target_alone(adapter: ResolvedAdapter, manager: Manager) -> bool:
+    """Whether neither T' nor what tells of the corrections reaches an adapter."""
+    kind: Any = manager.load(adapter.adapter.plugin)
+    return not kind.capabilities.source and not kind.capabilities.target_labels
 
 
 def _norm(attack: ResolvedPlugin, manager: Manager) -> Norm:

@@ -57,9 +57,10 @@ def _move_all(job: ShamJob, rows: Tensor, corrections: Tensor, context: Context)
 
 
 def told_of(found: Predictions, moved: Tensor, which: Tensor) -> dict[str, float | None]:
-    """Return how many of some moved samples (N,) are labelled true, how far they moved in the median, and their summed loss."""
+    """Return how many of the samples (N,) are kept, of these labelled true, how far they moved (median), and their summed loss."""
     norms = moved[which]
     return {
+        "kept": int(which.sum()),
         "labelled_true": int(found.correct[which].sum()),
         "median_norm": float(norms.median()) if len(norms) else None,
         "loss": found.loss_of(which),

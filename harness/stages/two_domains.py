@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from harness.adapting import Adapter, Batch, Outputs
+from harness.engine.answers import Answers
 from harness.engine.batches import BatchOrder, augment
 from harness.engine.domains import TwoDomainForward, no_outputs
 from harness.engine.loops import Memory
 from harness.engine.orders import ClassBalancedOrder, PairedOrder, shared_classes
 from harness.engine.prediction import predict
 from harness.engine.randomness import derive_seed, isolated_generators
-from harness.errors import ContractError, DataError
+from harness.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from harness.engine.orders import Order
     from harness.stages.context import Context
     from harness.stages.jobs import AdaptJob
+
+
+Domain = Literal["source", "target"]
 
 
 class TwoDomainTask:
@@ -49,7 +53,7 @@ class TwoDomainTask:
         self.source, self.target = source, context.train
         self.context = context
         self.loop = loop
-        self.name = job.adapter.adapter.plugin.name
+        self.answers = Answers(adapter, job.adapter.adapter.plugin.name)
         self.draws = draws_of(job)
         capabilities = adapter.capabilities
         self.labels_shown = capabilities.target_labels
@@ -65,9 +69,10 @@ class TwoDomainTask:
         self.is_wrong[wrong] = True
         self.source_order, self.target_order = self._orders()
         width, classes = context.widths(network)
-        self.remarks = list(adapter.remarks(width, classes))
+        self.remarks = self.answers.remarks(width, classes)
         capacity = job.adaptation.queue * job.adaptation.batch_size
-        self.memories = tuple(Memory(capacity, width, classes).to(network.device) for _ in range(2)) if capacity else ()
+        names: tuple[Domain, ...] = ("source", "target") if capacity else ()
+        self.memories = {name: Memory(capacity, width, classes).to(network.device) for name in names}
         self.modules = self._modules(width, classes)
         self._last: tuple[Batch, Batch] | None = None
 
@@ -75,7 +80,7 @@ class TwoDomainTask:
     def extra_modules(self) -> dict[str, nn.Module]:
         """What is kept at checkpoints beside the network: the adapter's modules, what is remembered of either domain."""
         own = {f"adapter-{name}": module for name, module in self.modules.items()}
-        return own | {f"memory-{number}": memory for number, memory in enumerate(self.memories)}
+        return own | {f"memory-{name}": memory for name, memory in self.memories.items()}
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Return the adapter's named losses of a step."""
@@ -88,11 +93,11 @@ class TwoDomainTask:
         source_outputs, target_outputs = self.forward(source_images, target_images)
         # Seen for the batch-norm layers' sake alone, a target's outputs are nothing that the adapter asked for.
         shown = target_outputs if self.adapter.capabilities.target else None
-        source = self._batch(self.source, source_rows, source_images, source_labels, source_outputs)
-        target = self._batch(self.target, target_rows, target_images, target_labels, shown)
+        source = self._batch("source", source_rows, source_images, source_labels, source_outputs)
+        target = self._batch("target", target_rows, target_images, target_labels, shown)
         self._last = source, target
-        losses = self._checked(self.adapter.losses(source, target))
-        for memory, outputs in zip(self.memories, (source_outputs, shown), strict=False):
+        losses = self.answers.losses(source, target)
+        for memory, outputs in zip(self.memories.values(), (source_outputs, shown), strict=False):
             if outputs is not None:
                 memory.remember(outputs.features, outputs.logits)
         return losses
@@ -100,7 +105,7 @@ class TwoDomainTask:
     def trained(self, step: int) -> Iterable[nn.Parameter] | None:
         """Return the parameters that the adapter changes in a step, None for all. It is asked before anything else of a step."""
         self.loop.step = step
-        return self.adapter.trained(self.network)
+        return self.answers.trained(self.network, self.modules)
 
     def validate(self, network: PixelClassifier) -> float:
         """Return the validation accuracy."""
@@ -110,9 +115,7 @@ class TwoDomainTask:
         """Return the adapter's own figures of the last step."""
         if self._last is None:
             return {}
-        with torch.no_grad():
-            figures = self.adapter.diagnostics(*self._last)
-        return {name: float(value) for name, value in figures.items()}
+        return self.answers.diagnostics(*self._last)
 
     def _orders(self) -> tuple[Order, Order]:
         """Return one order for the source of every arm, of T itself too, and one for the target."""
@@ -151,30 +154,21 @@ class TwoDomainTask:
 
     def _prepared(self, images: Tensor, labels: Tensor) -> Tensor:
         self.network.eval()
-        prepared = self.adapter.prepare(images, labels)
-        if not isinstance(prepared, torch.Tensor) or prepared.shape != images.shape or prepared.dtype != images.dtype:
-            got = (
-                f"{prepared.dtype} {tuple(prepared.shape)}"
-                if isinstance(prepared, torch.Tensor)
-                else type(prepared).__name__
-            )
-            raise ContractError(
-                f'adapter "{self.name}": prepare() returned {got}; expected the images again, float32 {tuple(images.shape)}'
-            )
-        return prepared.detach()
+        return self.answers.prepare(images, labels)
 
-    def _batch(self, domain: ImageSet, rows: Tensor, images: Tensor, labels: Tensor, outputs: Outputs | None) -> Batch:
+    def _batch(self, domain: Domain, rows: Tensor, images: Tensor, labels: Tensor, outputs: Outputs | None) -> Batch:
+        """Return what the adapter sees of a domain, which may be T as a source and T as a target: told apart by name alone."""
         device = images.device
-        is_source = domain is self.source
         found = outputs or no_outputs(images)
-        told = is_source or self.labels_shown
-        memory = self.memories[0 if is_source else 1] if self.memories else None
+        told = domain == "source" or self.labels_shown
+        memory = self.memories[domain] if self.memories else None
+        all_rows = (self.source if domain == "source" else self.target).rows
         return Batch(
             images=images,
             labels=labels if told else None,
             features=found.features,
             logits=found.logits,
-            samples=torch.searchsorted(domain.rows, rows).to(device),
+            samples=torch.searchsorted(all_rows, rows).to(device),
             wrong=self.is_wrong[rows].to(device) if told else None,
             past=memory.past() if memory else Outputs(found.features[:0].detach(), found.logits[:0].detach()),
         )
@@ -182,25 +176,8 @@ class TwoDomainTask:
     def _modules(self, width: int, classes: int) -> dict[str, nn.Module]:
         """Return the adapter's own modules, initialized from the seed, on the device."""
         with isolated_generators(derive_seed("adapter-modules", self.job.subject.seed)):
-            modules = self.adapter.modules(width, classes)
+            modules = self.answers.modules(width, classes)
         return {name: module.to(self.network.device) for name, module in modules.items()}
-
-    def _checked(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        if not isinstance(losses, dict) or not losses:
-            raise ContractError(
-                f'adapter "{self.name}" returned {type(losses).__name__}; expected a dict of named losses'
-            )
-        for key, value in losses.items():
-            if not isinstance(value, torch.Tensor) or value.ndim != 0:
-                got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                raise ContractError(f'adapter "{self.name}": its loss "{key}" is {got}; expected a scalar tensor')
-        if not any(value.requires_grad for value in losses.values()):
-            listed = ", ".join(losses)
-            raise ContractError(
-                f'adapter "{self.name}": none of its losses ({listed}) depends on the network; compute them from the '
-                "batches' logits or features, undetached"
-            )
-        return losses
 
 
 def draws_of(job: AdaptJob) -> tuple[int, ...]:

@@ -60,14 +60,11 @@ class ActivityWeightDuality(Adapter[ActivityWeightDualityOptions]):
     capabilities: ClassVar[AdapterCapabilities] = AdapterCapabilities(target_labels=True)
 
     def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:  # noqa: ARG002 (of any number of classes)
-        """Tell how many candidates validation chooses among, and where no update does all that the corrections did."""
+        """Tell where nothing was corrected, and where no update does all that the corrections did."""
         count = len(self.loop.corrections or ())
         if count == 0:
             yield "no sample was corrected: the weights stay as they are"
-            return
-        updates = len(self.options.betas) * len(self.options.step_sizes)
-        yield f"validation accuracy chooses among {updates} updates and no update"
-        if self.options.layer == "last" and count > num_features + 1:
+        elif self.options.layer == "last" and count > num_features + 1:
             yield (
                 f"{count} corrected samples are more than the {num_features + 1} weights of a class: no update of the last layer "
                 "repeats all of their changes, and the one of least squares is taken"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from pydantic import Field
 
 from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Options
+from harness_adaptation.batches import label_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,6 @@ class DomainAdversarial(Adapter[AdversarialT]):
     def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:
         """Return the source's cross-entropy and the discriminator's loss, ln 2 where it cannot tell the domains apart."""
         import torch
-        from torch.nn.functional import cross_entropy
 
         from harness_adaptation.discriminators import domain_accuracy, domain_loss
         from harness_adaptation.reversal import reverse, warm_up
@@ -78,7 +78,7 @@ class DomainAdversarial(Adapter[AdversarialT]):
         self._accuracy = domain_accuracy(ours.detach(), theirs.detach())
         weights = {"source_weights": self.sample_weights(source), "target_weights": self.sample_weights(target)}
         return {
-            "cross-entropy": cross_entropy(source.logits, source.labels),  # type: ignore[arg-type]  # a source has labels
+            "cross-entropy": label_loss(source),
             "domain": domain_loss(ours, theirs, **weights),
         }
 

@@ -58,8 +58,10 @@ class Bsp(ConditionalAdversarial[BspOptions]):
 
 
 def spectral_penalty(features: Tensor, k: int) -> Tensor:
-    """Return the sum of the k largest squared singular values of features (N, D), uncentred."""
+    """Return the sum of the k largest squared singular values of features (N, D), uncentred; not finite where they are not."""
     from torch.linalg import svdvals
 
+    if not bool(features.isfinite().all()):
+        return features.sum()  # a decomposition would raise, where the loop tells of the divergence
     largest: Tensor = svdvals(features)[:k]
     return largest.square().sum()

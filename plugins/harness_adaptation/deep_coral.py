@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Options
 from harness_adaptation.batches import Layer, label_loss, remembered
@@ -31,7 +31,8 @@ class DeepCoralOptions(Options):
         1 / 750,
         ge=0,
         allow_inf_nan=False,
-        description="λ between classification and CORAL loss; the paper: 1/750 on CIFAR-10, 1/25 on CIFAR-100.",
+        description="λ between classification and CORAL loss; the paper: 1/750 on CIFAR-10, 1/25 on CIFAR-100. "
+        "1 where the variant is domainbed and nothing is said.",
     )
     on: Layer = Field(
         "logits",
@@ -39,9 +40,15 @@ class DeepCoralOptions(Options):
     )
     variant: Literal["paper", "domainbed"] = Field(
         "paper",
-        description="The paper's ‖C_S − C_T‖²_F/(4d²), or what DomainBed computes, mean((C_S − C_T)²) + mean((x̄_S − x̄_T)²), "
-        "whose usual weight is 1.",
+        description="The paper's ‖C_S − C_T‖²_F/(4d²), or what DomainBed computes, mean((C_S − C_T)²) + mean((x̄_S − x̄_T)²).",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_weight(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("variant") == "domainbed" and "weight" not in given:
+            return {**given, "weight": 1.0}
+        return given
 
 
 class DeepCoral(Adapter[DeepCoralOptions]):

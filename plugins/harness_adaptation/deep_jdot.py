@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Options
+from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Library, Options
 from harness_adaptation.batches import label_loss
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class DeepJdot(Adapter[DeepJdotOptions]):
     """
 
     capabilities: ClassVar = AdapterCapabilities()
+    library: ClassVar = Library(distribution="scipy", install="pip install scipy")
 
     def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:
         """Return the source's cross-entropy, the features' share of the cost and the labels'."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.api import Adapter, AdapterCapabilities, Batch, NoOptions
+from harness_adaptation.batches import label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +18,4 @@ class FineTune(Adapter[NoOptions]):
 
     def losses(self, source: Batch, target: Batch) -> dict[str, Tensor]:  # noqa: ARG002 (that is the point)
         """Return the source's cross-entropy."""
-        from torch.nn.functional import cross_entropy
-
-        return {"cross-entropy": cross_entropy(source.logits, source.labels)}  # type: ignore[arg-type]  # a source has labels
+        return {"cross-entropy": label_loss(source)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, HarnessError, Options
+from harness_adaptation.batches import label_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,12 +70,10 @@ class Mcd(Adapter[McdOptions]):
         All three are there at every step, so that their means over steps tell. A phase that does not minimize a term has no
         gradient from it; in phase B the heads climb the discrepancy, whose gradient is reversed.
         """
-        from torch.nn.functional import cross_entropy
-
         from harness_adaptation.reversal import reverse
 
-        first = cross_entropy(source.logits, source.labels)  # type: ignore[arg-type]  # a source has labels
-        second = cross_entropy(self._second(source.features), source.labels)  # type: ignore[arg-type]
+        first = label_loss(source)
+        second = label_loss(replace(source, logits=self._second(source.features)))
         apart = self._discrepancy(target)
         if self.phase == "agree":
             first, second = first.detach(), second.detach()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from harness.api import Adapter, AdapterCapabilities, Batch, FractionalFloat, Options
+from harness_adaptation.batches import label_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ class PseudoLabel(Adapter[PseudoLabelOptions]):
         strong = self.loop.network.outputs(self.strengthened(target.images)).logits
         guessed = cross_entropy(strong, target.logits.detach().argmax(1), reduction="none")
         return {
-            "cross-entropy": cross_entropy(source.logits, source.labels),  # type: ignore[arg-type]  # a source has labels
+            "cross-entropy": label_loss(source),
             "pseudo-label": self.options.weight * (guessed * self._certain(target)).mean(),
         }
 

@@ -22,7 +22,11 @@ class EmaOptions(Options):
     """Options of the exponential average."""
 
     decay: FractionalFloat = Field(
-        0.999, gt=0, lt=1, description="What the average keeps of itself at a step: it spans some 1/(1 − decay) steps."
+        0.999,
+        gt=0,
+        lt=1,
+        description="What the average keeps of itself at a step, from some ten steps for each of 1/(1 − decay) on: before that, at "
+        "the nth, (1 + n)/(10 + n), so that it does not hold on to the weights it began with.",
     )
 
 
@@ -40,10 +44,10 @@ class Ema(Adapter[EmaOptions]):
         return WeightAveraging(decay=self.options.decay)
 
     def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:  # noqa: ARG002 (of any width)
-        """Tell where the average spans more steps than there are."""
-        span = round(1 / (1 - self.options.decay))
-        if self.loop.steps < span:
-            yield f"decay {self.options.decay:g} averages over some {span:,} steps, and there are {self.loop.steps:,}"
+        """Tell where the loop ends before the decay has risen to its value."""
+        reached = self.loop.steps / (9 + self.loop.steps)
+        if reached < self.options.decay:
+            yield f"the decay rises to {reached:.3f} in {self.loop.steps:,} steps, short of {self.options.decay:g}"
 
 
 class SwaOptions(Options):
@@ -76,7 +80,7 @@ class Swa(Adapter[SwaOptions]):
 
     def remarks(self, num_features: int, num_classes: int) -> Iterable[str]:  # noqa: ARG002 (of any width)
         """Tell where there is next to nothing to average."""
-        averaged = self.loop.steps - round(self.options.start * self.loop.steps)
+        averaged = self.loop.steps - int(self.options.start * self.loop.steps)
         if averaged < 2:
             yield (
                 f"after {self.options.start:g} of {self.loop.steps:,} steps {averaged} is left to average over: give it more "

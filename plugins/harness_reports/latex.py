@@ -37,6 +37,13 @@ class LatexOptions(Options):
     std: bool = Field(default=True, description="Whether the sample std over seeds is written after the mean.")
 
 
+MARKS = {
+    "target_labels": (r"$^\dagger$", "uses the labels of $T$"),
+    "source_free": (r"$^\ddagger$", "looks at $T$ alone, whatever corrects"),
+}
+"""What is said of a row's adapter, by the leaderboard's field."""
+
+
 class Latex(ReportFormat[LatexOptions]):
     r"""Write each table as a LaTeX ``table`` with booktabs' rules; needs ``\usepackage{booktabs}``."""
 
@@ -52,7 +59,7 @@ class Latex(ReportFormat[LatexOptions]):
 
     def _table(self, table: Mapping[str, Any]) -> str:
         rows = self._rows(table)
-        caption = f"{escape(table['title'])}. {self._units(rows)}; {self._marks()} in bold."
+        caption = f"{escape(table['title'])}. {self._units(rows)}; {self._marks()} in bold.{_notes(rows)}"
         heads = ["Row", "Corr.\\ rate", *ACCURACIES.values()]
         return "\n".join(
             [
@@ -85,7 +92,8 @@ class Latex(ReportFormat[LatexOptions]):
         correction = row["correction"]
         rate = correction["rate"] if correction else None
         share = "--" if rate is None else f"{100 * rate:.0f}\\%"
-        return [escape(row["label"]), share, *(self._accuracy(row, name) for name in ACCURACIES)]
+        marks = "".join(mark for field, (mark, _) in MARKS.items() if row.get(field))
+        return [escape(row["label"]) + marks, share, *(self._accuracy(row, name) for name in ACCURACIES)]
 
     def _accuracy(self, row: Mapping[str, Any], name: str) -> str:
         found = row["accuracy"][name]
@@ -101,6 +109,13 @@ class Latex(ReportFormat[LatexOptions]):
 def escape(text: str) -> str:
     """Return text that LaTeX sets as it is."""
     return "".join(_SPECIAL.get(letter, letter) for letter in text)
+
+
+def _notes(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Explain the marks that some row bears."""
+    found = list(rows)
+    said = [f" {mark}: {words}." for field, (mark, words) in MARKS.items() if any(row.get(field) for row in found)]
+    return "".join(said)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -48,6 +48,16 @@ def test_a_plugin_is_shown_with_its_options(call):
     assert "norm linf" in text
 
 
+def test_an_adapter_is_shown_with_its_paper_and_listed_with_what_it_uses(call):
+    text = call("plugins", "show", "mcd").out
+    assert "arXiv:1712.02560" in text
+    assert "``" not in text
+    listed = call("plugins", "list", "--kind", "adapter").out
+    lines = {line.split()[0]: " ".join(line.split()) for line in listed.splitlines() if line.strip()}
+    assert "source, target, labels" in lines["adaptation/joint"]
+    assert "source, target adcorda" in lines["adaptation/mcd"]
+
+
 def test_datasets_say_where_they_come_from(call):
     [digits] = [one for one in json.loads(call("datasets", "--json").out)["datasets"] if one["name"] == "digits"]
     assert (digits["classes"], digits["images"]) == (10, "1x8x8")

@@ -128,7 +128,7 @@ def test_a_diagram_of_another_kind_is_refused_before_anything_is_read(call, tmp_
 
 
 def test_without_its_libraries_the_diagram_says_what_to_install(call, results, monkeypatch):
-    monkeypatch.setattr("harness.report.ranking_diagram.find_spec", lambda name: None)
+    monkeypatch.setattr("harness.report.pictures.find_spec", lambda name: None)
     called = call("ranks", results, "--diagram", "ranks.png")
     assert called.code == 3
     assert '--diagram needs scikit-posthocs and matplotlib, which are not installed; run "pip install' in called.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 
 import pytest
@@ -139,3 +140,37 @@ def test_a_folder_without_records_is_no_run_to_compare(call, tmp_path):
     called = call("compare", tmp_path, "--published", "adcorda-table1")
     assert called.code == 2
     assert f"{tmp_path}: holds no records; expected a results folder" in called.err
+
+
+def test_rows_are_printed_by_pattern_and_in_order_and_the_files_have_all(call, results):
+    shown = json.loads(call("leaderboard", results, "--row", "* + deep-coral", "--sort", "test", "--json").out)
+    rows = shown["tables"][0]["rows"]
+    assert {row["label"].partition(" + ")[2] for row in rows} == {"deep-coral"}
+    assert len(rows) == 2
+    means = [row["accuracy"]["test"]["mean"] for row in rows]
+    assert means == sorted(means, reverse=True)
+    assert len(json.loads((results / "leaderboard.json").read_text())["tables"][0]["rows"]) == 3
+    assert "2 of 3 rows" in call("leaderboard", results, "--row", "* + deep-coral").out
+
+
+def test_a_pattern_that_matches_no_row_is_refused(call, results):
+    called = call("leaderboard", results, "--row", "ll + deepcoral")
+    assert called.code == 2
+    assert called.err == 'harness: --row: no row "ll + deepcoral"; did you mean "ll + deep-coral"?\n'
+
+
+@pytest.mark.parametrize("option", [("--row", "*"), ("--sort", "test")])
+def test_timings_have_no_rows_to_choose(call, results, option):
+    called = call("leaderboard", results, "--timing", "none.json", *option)
+    assert called.code == 2
+    assert f"{option[0]}: chooses among a leaderboard's rows" in called.err
+
+
+@pytest.mark.parametrize("width", [30, 44, 60, 80, 200])
+def test_compared_names_are_broken_between_words_alone(call, results, monkeypatch, width):
+    monkeypatch.setattr("harness.report.terminal_grid.PIPE_WIDTH", width)
+    text = call("compare", f"{results}#baseline", f"{results}#ll + deep-coral").out
+    words = set(re.sub(r"[:;(),]", " ", text).split())
+    assert {"deep-coral", "baseline", "source", "adapter"} - words <= ({"source", "adapter"} if width < 60 else set())
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "over net · baseline" in " ".join(text.split())  # the sentence is there at every width
