@@ -103,7 +103,13 @@ def test_a_network_without_batch_norm_is_left_as_it_is():
 
 def test_recalibration_reads_all_of_t_and_takes_no_steps(done):
     artifact = done.adapt("recalibrate-bn", source="target")
-    assert artifact.meta == {"steps": 0, "best_step": 0, "history": [], "remarks": []}
+    assert artifact.meta == {
+        "steps": 0,
+        "best_step": 0,
+        "history": [],
+        "remarks": [],
+        "uses": {"source": False, "target_labels": False},
+    }
     first = next(name for name in artifact.tensors if name.endswith("running_mean"))
     network = done.network
     train = done.at.context().train
