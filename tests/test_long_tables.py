@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.leaderboard import build, narrowed, ordered
 from harness.report.dot_plot import ROW_PIXELS, dot_plot
 from harness.report.gain_matrix import LONG, gain_matrix
+from harness.report.html import to_html
 from harness.report.markdown import to_markdown
 from harness.report.terminal import render
 
@@ -53,11 +54,21 @@ def test_a_long_table_is_shown_at_a_glance_first(long):
     assert text.index("at a glance") < text.index("Corr. rate")
 
 
+def test_pages_begin_with_the_glance_too(long):
+    line = "| adapter03 | -7.00 | -17.00 | +3.00 | +13.00 |"
+    text = to_markdown(long)
+    assert text.index("at a glance") < text.index(line) < text.index("### All rows") < text.index("Corr. rate")
+    page = to_html(long, "mine")
+    assert page.index("at a glance") < page.index("<h3>All rows</h3>") < page.index("Corr. rate")
+    (cells,) = re.findall(r'<tr><td class="name" data-label="Adapter">adapter03</td>(.*?)</tr>', page)
+    assert re.findall(r">([-+.0-9]+)<", cells) == ["-7.00", "-17.00", "+3.00", "+13.00"]
+
+
 def test_a_short_table_has_no_glance(long):
     (table,) = narrowed(long, ["vbi + *"])
     assert len(table.rows) < LONG
     assert gain_matrix(table) is None
-    assert "at a glance" not in printed([table])
+    assert "at a glance" not in printed([table]) + to_markdown([table]) + to_html([table], "mine")
 
 
 def test_a_narrow_terminal_drops_the_last_correctors_and_says_so(long):

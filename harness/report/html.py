@@ -12,6 +12,8 @@ from harness.report.correctors import WORK_TITLE, work_caption, work_columns
 from harness.report.curves import CORRECTORS_TITLE, TITLE, corrector_table, curve_table
 from harness.report.dot_plot import dot_plot
 from harness.report.figures import figures_section
+from harness.report.gain_matrix import TITLE as GAINS_TITLE
+from harness.report.gain_matrix import gain_matrix
 from harness.report.line_plot import accuracy_plot, corrector_plot
 from harness.report.measures import side_sections
 from harness.report.notation import (
@@ -139,6 +141,8 @@ def _section(table: Table, curves: TableCurves | None) -> str:
     parts = [f"<h2>{escape(table.title)}</h2>"]
     if table.note:
         parts.append(_soft(f"{table.note}."))
+    if overview := gain_matrix(table):
+        parts += [f"<h3>{GAINS_TITLE}</h3>", *_text_table(overview), "<h3>All rows</h3>"]
     if table.rows:
         parts += [_soft(seeds_words(table) + best_words(table, "Bold")), _accuracies(table.rows)]
         parts += [_soft(line) for line in (*part_lines(table), *mark_notes(table.rows))]

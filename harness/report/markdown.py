@@ -10,6 +10,8 @@ from harness.leaderboard import COLUMNS, summaries, verdicts
 from harness.marks import mark_notes
 from harness.report.correctors import WORK_TITLE, work_caption, work_columns
 from harness.report.figures import figures_section
+from harness.report.gain_matrix import TITLE as GAINS_TITLE
+from harness.report.gain_matrix import gain_matrix
 from harness.report.measures import side_sections
 from harness.report.notation import (
     ABSENT,
@@ -85,7 +87,20 @@ def _headline(table: Table) -> list[str]:
         return []
     words = escape(seeds_words(table)) + best_words(table, "**Bold**")
     notes = [escape(line) for line in (*part_lines(table), *mark_notes(table.rows))]
-    return [words, _accuracies(table.rows), *notes]
+    return [*_glance(table), words, _accuracies(table.rows), *notes]
+
+
+def _glance(table: Table) -> list[str]:
+    """Return the overview of a long table, nothing for a short one."""
+    overview = gain_matrix(table)
+    if overview is None:
+        return []
+    lines = [
+        [escape(text) for text in (label, *(column.cells[index] for column in overview.columns))]
+        for index, label in enumerate(overview.labels)
+    ]
+    heads = [overview.heading, *(escape(column.heading) for column in overview.columns)]
+    return [f"### {GAINS_TITLE}", _grid(heads, lines, names=1), *map(escape, overview.notes), "### All rows"]
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
