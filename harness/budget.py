@@ -23,6 +23,9 @@ class Training(BaseModel):
 
     optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="The optimizer.")
     lr: PositiveFloat = Field(1e-4, description="Learning rate.")
+    backbone_lr_factor: PositiveFloat = Field(
+        1.0, description="Learning rate of all layers but the last linear one, as a factor of lr."
+    )
     momentum: Annotated[FractionalFloat, Field(ge=0, lt=1)] = Field(
         0.9, description="SGD's momentum; Adam's are torch's defaults."
     )
@@ -64,10 +67,6 @@ class Adaptation(Training):
         "separate",
         description="Batch statistics of source and target: joint in one batch, separate, frozen, or running "
         "statistics of the target only.",
-    )
-
-    backbone_lr_factor: PositiveFloat = Field(
-        1.0, description="Learning rate of all layers but the last linear one, as a factor of lr."
     )
     queue: Annotated[int, Field(ge=0)] = Field(
         0,

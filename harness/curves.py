@@ -232,9 +232,12 @@ def _points(record: CellRecord, baseline: float | None) -> tuple[CurvePoint, ...
     # A quantized subject's own baseline is quantized; the checkpoints are not, nor is what the row "none" says of before.
     start = baseline if record.quantized else record.baseline.valid
     points = [] if start is None else [CurvePoint(step=0, seconds=0.0, valid=start, kept=start)]
-    kept = 0.0
+    best = None
     for checkpoint in history:
-        kept = max(kept, checkpoint.valid)
+        if checkpoint.candidate:
+            best = max(best or 0.0, checkpoint.valid)
+        # Without a candidate yet, the weights as they are.
+        kept = checkpoint.valid if best is None else best
         seconds = record.times.get(step_time(checkpoint.step))
         points.append(CurvePoint(step=checkpoint.step, seconds=seconds, valid=checkpoint.valid, kept=kept))
     return tuple(points)

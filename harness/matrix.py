@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.cells import Cell, Picture, Setting
 from harness.controls import TRAINED_ON_TARGET
 from harness.data import validation_size
+from harness.file_names import file_stem
 from harness.models import input_of, model_identity
-from harness.records import CellName, Comparable, file_stem
+from harness.records import CellName, Comparable
 from harness.resolved import (
     ResolvedAdapter,
     ResolvedCorrector,
@@ -238,13 +239,13 @@ class SubjectRows:
 
     def _rival(self) -> Rival:
         """Return the first rival that is not this classifier under another name."""
-        for subject in rivals_of(self.subject, self.resolved, self.data):
-            maker = StageMaker.on(subject, device=self.setting.device, threads=self.setting.threads)
-            identity = model_identity(subject.model, subject.shape, self.manager)
-            baseline = baseline_stage(maker, identity, self.experiment.baseline)
-            if baseline.key != self.baseline.key:
-                return Rival(maker, baseline)
-        raise AssertionError("rivals_of() raises where there is no other")  # pragma: no cover
+        candidates = map(self._as_rival, rivals_of(self.subject, self.resolved, self.data))
+        return next(rival for rival in candidates if rival.baseline.key != self.baseline.key)
+
+    def _as_rival(self, subject: Subject) -> Rival:
+        maker = StageMaker.on(subject, device=self.setting.device, threads=self.setting.threads)
+        identity = model_identity(subject.model, subject.shape, self.manager)
+        return Rival(maker, baseline_stage(maker, identity, self.experiment.baseline))
 
     def _evaluate(self, source: SourceKind, keep: Keep, weights: Stage, perturbed: Stage | None) -> Stage:
         own = self._judged(source, keep, self.subject.seed)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError
+from harness.file_names import file_stem
 from harness.matrix import SubjectRows
-from harness.records import file_stem
 from harness.rows import RowKey
 
 if TYPE_CHECKING:

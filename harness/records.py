@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.controls import Control
 from harness.errors import StoreError
+from harness.file_names import file_stem
 from harness.store import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 1
-LONGEST_NAME = 200
 SPEEDS = ("images_per_second.full_precision", "images_per_second.quantized")
 """Under ``times``: how many images a quantized subject and its full-precision counterpart classify a second."""
 
@@ -115,12 +115,16 @@ class Losses(Frozen):
 
 
 class Checkpoint(Frozen):
-    """One validated checkpoint of an adaptation: its step, validation accuracy, mean losses since the one before."""
+    """One validated checkpoint of an adaptation: its step, validation accuracy, mean losses since the one before.
+
+    ``candidate``: whether it could be kept; of averaged weights none can before there is an average.
+    """
 
     step: int
     valid: float
     losses: dict[str, float]
     diagnostics: dict[str, float]
+    candidate: bool = True
 
 
 class Adaptation(Frozen):
@@ -278,11 +282,6 @@ def record_name(cell: CellName, key: str) -> str:
     return f"{file_stem(*(part for part in parts if part))}--{key[:8]}.json"
 
 
-def file_stem(*parts: str) -> str:
-    """Return a file name without its suffix, made of readable parts and no longer than file systems take."""
-    return _shortened("--".join(map(_slug, parts)))
-
-
 def write_record(folder: Path, record: CellRecord | CellFailure) -> Path:
     """Write a record atomically; returns its path."""
     path = folder / record_name(record.cell, record.key)
@@ -339,12 +338,3 @@ def _first_line(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).splitlines()[0]
-
-
-def _shortened(text: str) -> str:
-    """Keep a file name within what file systems take (255 bytes, of which a temporary name needs some)."""
-    return text.encode()[:LONGEST_NAME].decode(errors="ignore")
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text)

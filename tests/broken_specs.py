@@ -49,12 +49,12 @@ KEYS = [
     ),
     spec(
         "an unknown key in baseline",
-        '7:12: baseline: unknown key "colour"; expected augmentation, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
+        '7:12: baseline: unknown key "colour"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
         baseline="baseline: {colour: red}",
     ),
     spec(
         "steps in baseline",
-        '7:12: baseline: unknown key "steps"; expected augmentation, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
+        '7:12: baseline: unknown key "steps"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
         baseline="baseline: {steps: 100}",
     ),
     spec(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-from toys import Surroundings, adaptation_training, baseline_training, no_progress
+from toys import Surroundings, adaptation_training, no_progress
 
 from harness.executors.working import work
 from harness.search_space import Bounds, Dimension, Space
-from harness.stages.execute import execute
-from harness.stages.jobs import Arm, BaselineJob, SearchJob, SplitJob
-from harness.stages.making import ArmMaker, StageMaker
+from harness.stages.jobs import Arm, SearchJob
 from harness.tensor_files import TensorFile
 
 STEPS = Dimension("correctors.bim.steps", "correctors", "bim", "steps", bounds=Bounds(1, 9, log=False, whole=True))
@@ -21,12 +19,7 @@ class Shared(Surroundings):
 
     def __init__(self, root):
         super().__init__(root)
-        maker = StageMaker(self.subject, {})
-        baseline = maker.stage(BaselineJob(self.subject, baseline_training(epochs=2)), {}, [])
-        split = maker.stage(SplitJob(self.subject), {"baseline": baseline}, [])
-        for stage in (baseline, split):
-            execute(stage, self.workshop, no_progress)
-        self.arms = ArmMaker(maker, baseline, split, attack_batch_size=5, attack_passes=None)
+        self.arms = self.arm_maker(attack_batch_size=5)
         self.bim = self.corrector("bim", eps=0.3, alpha=0.1)
 
     def correction(self):

@@ -116,6 +116,15 @@ def test_the_best_checkpoint_so_far_is_kept_and_never_the_baseline():
     assert [point.kept for point in points] == [0.5, 0.4, 0.6, 0.6, 0.7]
 
 
+def test_of_averaged_weights_nothing_is_kept_of_before_there_is_an_average():
+    record = vbi([0.7, 0.9, 0.6, 0.8, 0.75])
+    history = [point.model_copy(update={"candidate": point.step > 20}) for point in record.adaptation.history]
+    late = record.model_copy(update={"adaptation": record.adaptation.model_copy(update={"history": history})})
+    (row,) = curves(late).rows
+    # Before that, what would be left are the weights as they are.
+    assert [point.kept for point in row.per_seed[1]] == [0.5, 0.7, 0.9, 0.6, 0.8, 0.8]
+
+
 def test_means_are_taken_over_seeds_at_each_step():
     table = curves(vbi([0.6, 0.5, 0.9], 1, seconds=1.0), vbi([0.4, 0.7, 0.6], 2, seconds=3.0))
     points = row(table, "vbi + deep-coral").means()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import Surroundings, adaptation_training, baseline_training, no_progress
+from toys import Surroundings, adaptation_training, no_progress
 
 from harness.engine.batches import BatchOrder
 from harness.engine.training import DivergedError
@@ -16,8 +16,7 @@ from harness.search_space import Bounds, Dimension, Space
 from harness.stages import search
 from harness.stages.adapt import loop_of
 from harness.stages.execute import execute
-from harness.stages.jobs import AdaptJob, Arm, BaselineJob, EvaluateJob, SearchJob, SplitJob
-from harness.stages.making import ArmMaker, StageMaker
+from harness.stages.jobs import AdaptJob, Arm, EvaluateJob, SearchJob
 from harness.stages.two_domains import TwoDomainTask, draws_of
 from harness.store import Artifact
 
@@ -31,12 +30,7 @@ class Subject(Surroundings):
 
     def __init__(self, root):
         super().__init__(root)
-        maker = StageMaker(self.subject, {})
-        baseline = maker.stage(BaselineJob(self.subject, baseline_training(epochs=2)), {}, [])
-        split = maker.stage(SplitJob(self.subject), {"baseline": baseline}, [])
-        for stage in (baseline, split):
-            execute(stage, self.workshop, no_progress)
-        self.arms = ArmMaker(maker, baseline, split, attack_batch_size=50, attack_passes=None)
+        self.arms = self.arm_maker(attack_batch_size=50)
         self.executed = Counter()
         self.news = []
 

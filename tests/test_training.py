@@ -267,6 +267,7 @@ def test_equal_weights_begin_where_they_are_to_and_are_what_is_validated_and_kep
     assert task.validated[0] == [-3, 30, 3]
     assert task.validated[1] == pytest.approx([-5.5, 55, 6])
     assert task.validated[2] == pytest.approx([-7, 70, 9])
+    assert [point["candidate"] for point in fit.history] == [False, True, True]
     assert fit.best_state["weight"].item() == pytest.approx(-7)
     assert task.network.weight.item() == -9
 

@@ -16,7 +16,9 @@ from harness.models import Input
 from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedModel, ResolvedPlugin
 from harness.stages import adapt, baseline, correct, evaluate, sham, split
 from harness.stages.context import Context, Workshop, state_of
+from harness.stages.execute import execute
 from harness.stages.jobs import AdaptJob, BaselineJob, CorrectJob, EvaluateJob, ShamJob, SplitJob, Subject
+from harness.stages.making import ArmMaker, StageMaker
 from harness.store import Store
 
 CLASSES = 4
@@ -118,6 +120,15 @@ class Surroundings:
 
     def corrector(self, name="bim", *, objective="toward-true", select="first-hit", keep="corrected", **options):
         return ResolvedCorrector(name, self.plugin("attack", name, **options), objective, select, keep)
+
+    def arm_maker(self, *, attack_batch_size):
+        """Return what makes the stages of this subject's arms; the baseline and the split are in the store."""
+        maker = StageMaker(self.subject, {})
+        baseline_stage = maker.stage(BaselineJob(self.subject, baseline_training(epochs=2)), {}, [])
+        split_stage = maker.stage(SplitJob(self.subject), {"baseline": baseline_stage}, [])
+        for stage in (baseline_stage, split_stage):
+            execute(stage, self.workshop, no_progress)
+        return ArmMaker(maker, baseline_stage, split_stage, attack_batch_size=attack_batch_size, attack_passes=None)
 
     def context(self, key="key", *, progress=no_progress, every_seconds=1e9):
         return Context(self.workshop, self.subject, self.store.partial(key, every_seconds=every_seconds), progress)

@@ -1,7 +1,7 @@
 """Averages of the weights over the steps of a training loop, buffers included.
 
-Equal weights: Izmailov et al., 2018, arXiv:1803.05407. Exponential ones: Polyak and Juditsky, 1992; their decay starts low and
-rises to its value, so that the average does not hold on to the weights that it began with.
+Equal weights: Izmailov et al., 2018, arXiv:1803.05407. Exponential ones: Tarvainen and Valpola, 2017, arXiv:1703.01780; their decay
+starts low and rises to its value, so that the average does not hold on to the weights that it began with.
 """
 
 from __future__ import annotations

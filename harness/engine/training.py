@@ -117,7 +117,7 @@ class Trainer:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters with their learning rates' factors: the backbone may have one of its own."""
-        factor = getattr(self.training, "backbone_lr_factor", 1.0)
+        factor = self.training.backbone_lr_factor
         if factor == 1:
             return [{"params": self.parameters, "factor": 1.0}]
         head = last_linear(self.network)
@@ -173,10 +173,11 @@ class Trainer:
         diagnostics = self.task.diagnostics()
         network = (self.average.network if self.average else None) or self.network
         valid = self.task.validate(network)
-        # What is kept of averaged weights is an average: a checkpoint before there is one is none to choose.
-        kept = self.average is None or network is not self.network
-        self.history.append({"step": step, "valid": valid, "losses": losses, "diagnostics": diagnostics})
-        if kept and valid > self.best_accuracy:
+        # What is kept of averaged weights is an average: a checkpoint before there is one is no candidate.
+        candidate = self.average is None or network is not self.network
+        point = {"step": step, "valid": valid, "losses": losses, "diagnostics": diagnostics}
+        self.history.append({**point, "candidate": candidate})
+        if candidate and valid > self.best_accuracy:
             self.best_accuracy, self.best_step = valid, step
             self.best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.progress(step, self.steps)

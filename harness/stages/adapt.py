@@ -18,8 +18,6 @@ from harness.stages.merge import check_still_corrected, source_images
 from harness.stages.two_domains import TwoDomainTask, draws_of
 from harness.store import Artifact
 
-LABELS_USED = "uses the labels of T, in its losses or to draw its batches"
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,11 +44,6 @@ def run(job: AdaptJob, inputs: Mapping[str, Artifact], context: Context) -> Arti
         return _adapt_without_gradients(job, adapter, network, loop, context)
     task = TwoDomainTask(job, adapter, network, source, context, loop=loop, wrong=inputs["split"].tensors["wrong"])
     return _adapt_by_gradient(job, task, context)
-
-
-def labels_remark(adapter: Adapter[Options]) -> list[str]:
-    """Say that an adapter uses what the others do not."""
-    return [LABELS_USED] if adapter.capabilities.target_labels else []
 
 
 def uses_of(adapter: Adapter[Options]) -> dict[str, bool]:
@@ -93,20 +86,19 @@ def _adapt_without_gradients(
     network.eval()
     with modes_kept(network), isolated_generators(derive_seed("adapt", *draws_of(job))):
         answers = Answers(adapter, job.adapter.adapter.plugin.name)
-        remarks = [*labels_remark(adapter), *answers.remarks(*context.widths(network))]
+        remarks = answers.remarks(*context.widths(network))
         told = answers.adapt(network, loop.source, loop.target)
     seconds = time.perf_counter() - start
     network.requires_grad_()
     remarks += validation_remark(loop.validations)
-    point = {"step": 0, "valid": predict(network, context.valid).accuracy, "losses": {}, "diagnostics": told}
-    meta = {
-        "steps": 0,
-        "best_step": 0,
-        "history": [point] if told else [],
-        "remarks": remarks,
-        "uses": uses_of(adapter),
-    }
+    history = [_point(told, network, context)] if told else []
+    meta = {"steps": 0, "best_step": 0, "history": history, "remarks": remarks, "uses": uses_of(adapter)}
     return Artifact(as_state(network.net.state_dict()), meta, {step_time(0): seconds})
+
+
+def _point(told: Mapping[str, float], network: PixelClassifier, context: Context) -> dict[str, Any]:
+    """Return the only checkpoint of an adaptation without steps."""
+    return {"step": 0, "valid": predict(network, context.valid).accuracy, "losses": {}, "diagnostics": dict(told)}
 
 
 def _adapt_by_gradient(job: AdaptJob, task: TwoDomainTask, context: Context) -> Artifact:
@@ -126,6 +118,6 @@ def _adapt_by_gradient(job: AdaptJob, task: TwoDomainTask, context: Context) -> 
     fit = trainer.fit()
     best = {name.removeprefix("net."): value for name, value in fit.best_state.items()}
     meta = {"steps": steps, "best_step": fit.best_step, "history": fit.history}
-    meta |= {"remarks": [*labels_remark(task.adapter), *task.remarks], "uses": uses_of(task.adapter)}
+    meta |= {"remarks": task.remarks, "uses": uses_of(task.adapter)}
     times = {step_time(point["step"]): seconds for point, seconds in zip(fit.history, fit.seconds, strict=True)}
     return Artifact(as_state(best), meta, times)

@@ -32,7 +32,7 @@ STAGE_VERSIONS = {
     "correct": 4,
     "sham": 2,
     "transfer": 1,
-    "adapt": 2,
+    "adapt": 3,
     "search": 2,
     "evaluate": 2,
     "measure": 3,
