@@ -57,10 +57,15 @@ def targeted_objective(objective: Objective) -> bool:
     return objective.startswith("toward-")
 
 
+def needs_predictions(objective: Objective) -> bool:
+    """Whether the objective's labels depend on what the unperturbed images are labelled."""
+    return objective in {"away-from-predicted", "toward-least-likely"}
+
+
 def correction_criterion(
-    objective: Objective, *, true_labels: Tensor, clean_logits: Tensor, select: Select = "first-hit"
+    objective: Objective, *, true_labels: Tensor, clean_logits: Tensor | None, select: Select = "first-hit"
 ) -> LabelCriterion:
-    """Build a corrector's criterion from the labels (N,) and the unperturbed images' logits (N, K)."""
+    """Build a corrector's criterion from the labels (N,) and, for those that need it, the unperturbed images' logits (N, K)."""
     labels = _objective_labels(objective, true_labels, clean_logits)
     return LabelCriterion(labels, targeted_objective(objective), true_labels, stop_early=select == "first-hit")
 
@@ -70,9 +75,8 @@ def attack_criterion(true_labels: Tensor, *, stop_early: bool = True) -> LabelCr
     return LabelCriterion(true_labels, targeted=False, goal=true_labels, correcting=False, stop_early=stop_early)
 
 
-def _objective_labels(objective: Objective, true_labels: Tensor, clean_logits: Tensor) -> Tensor:
-    if objective in {"toward-true", "away-from-true"}:
+def _objective_labels(objective: Objective, true_labels: Tensor, clean_logits: Tensor | None) -> Tensor:
+    if not needs_predictions(objective):
         return true_labels
-    if objective == "away-from-predicted":
-        return clean_logits.argmax(1)
-    return clean_logits.argmin(1)
+    assert clean_logits is not None  # noqa: S101 (the caller asked; this tells the type checker)
+    return clean_logits.argmax(1) if objective == "away-from-predicted" else clean_logits.argmin(1)

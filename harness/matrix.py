@@ -90,6 +90,7 @@ class SubjectRows:
             self.split,
             experiment.attack_batch_size,
             experiment.attack_passes,
+            experiment.attack_precision,
             self._rival() if "transferred" in experiment.control_names else None,
         )
         self.baseline_evaluate = self._evaluate("target", "corrected", self.baseline, None)
@@ -313,7 +314,9 @@ class SubjectRows:
         passes = self.experiment.attack_passes
         # Passes are shared by a batch: how large it is decides what a sample gets.
         size = self.experiment.attack_batch_size
-        attack = {} if passes is None else {"attack_passes": passes, "attack_batch_size": size}
+        attack: dict[str, Any] = {} if passes is None else {"attack_passes": passes, "attack_batch_size": size}
+        if self.experiment.attack_precision != "float32":
+            attack["attack_precision"] = self.experiment.attack_precision
         whole = {**budget, **attack, "steps": steps, "validations": min(adaptation.validations, steps)}
         return self._tuned_budget(whole) if self.resolved.search else whole
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from harness.budget import Adaptation, Baseline
+from harness.budget import Adaptation, Baseline, Precision
 from harness.controls import ALL_CONTROLS, DEFAULT_CONTROLS, Control
 from harness.errors import SpecError
 from harness.references import (
@@ -120,6 +120,11 @@ class Experiment(Section):
         None,
         description="Forward and backward passes per image, on average over a batch, after which an attack is ended and what it "
         "has found counts; as many as it takes by default. The same for every corrector.",
+    )
+    attack_precision: Precision = Field(
+        "float32",
+        description="What correctors' own passes are computed in. With bfloat16, faster on hardware that has it, their gradients "
+        "differ; what is corrected is always decided in float32, and what bfloat16 was wrong about is attacked again in float32.",
     )
 
     @field_validator("adapters")

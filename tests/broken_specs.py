@@ -9,7 +9,7 @@ from broken_yaml import BROKEN_YAML, spec
 KEYS = [
     spec(
         "an unknown key",
-        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_passes, baseline, controls, correctors, dataset, description, evaluate, figures, models, name, quantization, search, seeds, validation or variants',
+        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_passes, attack_precision, baseline, controls, correctors, dataset, description, evaluate, figures, models, name, quantization, search, seeds, validation or variants',
         widgets="widgets: 3",
     ),
     spec("a misspelt key", '7:1: unknown key "contrls"; did you mean "controls"?', controls="contrls: none"),

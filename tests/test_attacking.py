@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from pydantic import Field
-from toys import conv_classifier, random_images, states_equal, threshold_classifier
+from torch import nn
+from toys import conv_classifier, pixel_classifier, random_images, states_equal, threshold_classifier
 
 from harness.contract import Attack, Capabilities, NoOptions, Options
 from harness.criteria import OBJECTIVES
@@ -19,6 +20,7 @@ from harness.engine.examples import TrainingExamples
 from harness.engine.gradients import loss_gradient
 from harness.engine.images import ImageSet
 from harness.errors import ContractError
+from harness.stages import correct
 from harness.stages.correct import POINTS, curve_of
 from harness_paper.bim import BIM, BIMOptions
 from harness_paper.ddn import DDN, DDNOptions
@@ -83,16 +85,24 @@ def test_the_choice_of_iterate_holds_for_any_attack(select, expected):
     assert result.corrected.all()
 
 
-def test_passes_are_those_of_the_attack_and_one_of_the_clean_images():
+def test_passes_are_those_of_the_attack_alone_where_the_true_labels_are_the_objectives():
     result = correct_dark(brighten, select="min-norm")
-    assert (result.passes.forward, result.passes.backward) == (4 + 4 * 4, 0)
+    assert (result.passes.forward, result.passes.backward) == (4 * 4, 0)
+
+
+@pytest.mark.parametrize("objective", ["away-from-predicted", "toward-least-likely"])
+def test_an_objective_of_what_is_predicted_costs_a_pass_of_the_clean_images(objective):
+    run = Corrector(Scripted(brighten), threshold_classifier(), name="toy", objective=objective, select="final", seed=3)
+    result = run.correct(DARK, ONES, torch.arange(4))
+    assert result.passes.forward == 4 + 4 * 4
+    assert result.met_after[result.met].min() == 5
 
 
 @pytest.mark.parametrize(
-    ("select", "expected"), [("first-hit", [2, 2, 3, 3]), ("min-norm", [2, 2, 3, 3]), ("final", [5, 5, 5, torch.inf])]
+    ("select", "expected"), [("first-hit", [1, 1, 2, 2]), ("min-norm", [1, 1, 2, 2]), ("final", [4, 4, 4, torch.inf])]
 )
 def test_the_passes_after_which_a_sample_is_corrected_are_those_until_its_first_hit(select, expected):
-    """Brightened by 0.3, then by 0.5, 0.2 and 0.4, of which a library would return the last; one pass more tells the labels."""
+    """Brightened by 0.3, then by 0.5, 0.2 and 0.4, of which a library would return the last."""
     network = threshold_classifier()
     images = pixels(0.4, 0.35, 0.15, 0.05)
     result = corrector(brighten, network, select=select).correct(images, ONES, torch.arange(4))
@@ -111,7 +121,7 @@ def test_a_curve_of_corrections_counts_up_to_all_of_them():
 
 def test_an_attack_is_ended_when_every_sample_has_its_first_hit():
     result = correct_dark(brighten)  # by 0.3, which suffices for two, then by 0.5, which does for all
-    assert (result.passes.forward, result.cut) == (4 + 4 * 2, False)
+    assert (result.passes.forward, result.cut) == (4 * 2, False)
     assert result.images.flatten().tolist() == pytest.approx([0.7, 0.6, 0.7, 0.6])
     assert result.corrected.all()
 
@@ -155,7 +165,7 @@ def test_an_attack_that_steps_by_gradients_is_counted_backward_too():
         return images
 
     passes = correct_dark(two_gradients).passes
-    assert (passes.forward, passes.backward) == (4 + 4 + 2, 4 + 2)
+    assert (passes.forward, passes.backward) == (4 + 2, 4 + 2)
 
 
 # -- who decides ----------------------------------------------------------------------------------------------------------
@@ -427,7 +437,7 @@ def test_an_attack_that_spends_its_passes_is_ended_and_keeps_what_it_found():
     assert ended.cut
     assert ended.corrected.tolist() == [True, True, True, False]  # 0.3 brighter, the last of them stays at 0.42
     assert ended.images.flatten().tolist() == pytest.approx([0.52, 0.52, 0.52, 0.12])
-    assert ended.passes.forward == 4 * 3 + 4
+    assert ended.passes.forward == 4 * 3
     free = corrector(brighten_slowly, threshold_classifier()).correct(DARK + 0.02, ONES, torch.arange(4))
     assert not free.cut
     assert free.corrected.all()
@@ -556,3 +566,62 @@ def test_a_network_that_is_made_with_hooks_is_attacked_like_any_other():
     network.net.register_forward_hook(lambda _module, _inputs, logits: 2 * logits)
     result = corrector(brighten, network).correct(DARK, ONES, torch.arange(4))
     assert result.corrected.all()
+
+
+def test_a_network_that_could_not_be_folded_is_remarked_on():
+    assert corrector(brighten, conv_classifier()).remarks == ()
+    unfoldable = pixel_classifier(
+        nn.Sequential(nn.BatchNorm2d(1), *threshold_classifier().net.children()), classes=2, channels=1
+    )
+    [remark] = corrector(brighten, unfoldable.eval()).remarks
+    assert remark == "attacked with 1 batch-norm layer that could not be folded into convolutions: it takes longer"
+    flags = correct._flags(3, 0, cut=False, replaced=False, remarks=[remark])
+    assert flags == ["corrects nothing", remark]
+
+
+# -- low precision --------------------------------------------------------------------------------------------------------
+
+
+def wrong_images(network, count=48):
+    """Return images, and as their labels what the classifier ranks second."""
+    images = random_images(count)
+    with torch.no_grad():
+        return images, network(images).topk(2).indices[:, 1]
+
+
+@pytest.mark.parametrize("select", ["first-hit", "min-norm"])
+def test_what_bfloat16_corrects_is_decided_in_float32(select):
+    network = conv_classifier()
+    images, labels = wrong_images(network)
+    how = {"name": "toy", "objective": "toward-true", "select": select, "seed": 3, "precision": "bfloat16"}
+    result = Corrector(BIM(BIMOptions(steps=8)), network, **how).correct(images, labels, torch.arange(len(images)))
+    with torch.no_grad():
+        assert torch.equal(network(result.images).argmax(1) == labels, result.corrected)
+    assert result.corrected.float().mean() > 0.5
+
+
+def test_what_bfloat16_was_wrong_about_is_attacked_again_in_float32():
+    """An attack that stops where it believes to have succeeded, of which the original is not convinced."""
+    asked = []
+
+    def believer(_attack, classifier, images, criterion):
+        asked.append((classifier.precision, len(images)))
+        step = 0.2 if classifier.precision == "float32" else 0.002
+        with torch.no_grad():
+            classifier(images + step)
+        return images + step
+
+    linear = nn.Linear(1, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        linear.bias.copy_(torch.tensor([-0.5, 0.5]))
+    network = pixel_classifier(nn.Sequential(nn.Flatten(), linear), classes=2, channels=1).eval()
+    # Label 0 from one half on: 0.4985 + 0.002 is; 0.4975 + 0.002 is not, but bfloat16 rounds it up to one half.
+    images = pixels(0.4985, 0.4975, 0.4, 0.4985)
+    run = Corrector(Scripted(believer), network, name="toy", objective="toward-true", seed=3, precision="bfloat16")
+    result = run.correct(images, torch.zeros_like(ONES), torch.tensor([5, 6, 7, 8]))
+    assert asked == [("bfloat16", 4), ("float32", 1)]
+    assert result.corrected.tolist() == [True, True, False, True]
+    assert result.images.flatten().tolist() == pytest.approx([0.5005, 0.6975, 0.402, 0.5005])
+    assert result.passes.forward == 4 + 1
+    assert result.met_after.tolist() == [1, 1.25, torch.inf, 1]

@@ -8,7 +8,7 @@ from torch import nn
 from toys import conv_classifier, pixel_classifier, random_images, randomize_batch_norm, states_equal
 
 from harness.contract import InputShape
-from harness.engine.folding import attack_ready
+from harness.engine.folding import attack_ready, unfolded
 from harness.manager import Manager
 
 NAMES = [plugin.name for plugin in Manager.discover().names("classifier")]
@@ -35,6 +35,7 @@ def test_every_architectures_twin_gives_its_logits_and_gradients_without_a_batch
     twin = attack_ready(network)
     assert batch_norms(network)
     assert not batch_norms(twin)
+    assert unfolded(twin) is None
     with torch.no_grad():
         assert largest_difference(twin(images), network(images)) < 1e-4
     # In double precision, since single precision moves units across the kink of ReLU and their gradients with them.
@@ -138,6 +139,55 @@ def test_what_cannot_be_folded_is_left_as_it_is(make):
     assert len(batch_norms(twin)) == len(batch_norms(network))
     torch.testing.assert_close(twin(images), network(images))
     assert not any(parameter.requires_grad for parameter in twin.parameters())
+    layers = len(batch_norms(network))
+    told = (
+        f"attacked with {layers} batch-norm layer{'s' if layers > 1 else ''} that could not be folded into convolutions"
+    )
+    assert unfolded(twin) == f"{told}: it takes longer"
+
+
+class Residual(nn.Module):
+    """ReLU where it may write over its input, and (once) where what it reads is read again after it."""
+
+    def __init__(self, *, adds_in_place):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm, self.relu = nn.BatchNorm2d(4), nn.ReLU()
+        self.adds_in_place = adds_in_place
+
+    def forward(self, images):
+        before = self.norm(self.first(images))
+        inner = self.second(self.relu(before))
+        if self.adds_in_place:
+            inner += before
+        else:
+            inner = inner + before
+        return nn.functional.relu(inner).mean((2, 3)) + inner.amax((2, 3)) + self.relu(self.second(before)).mean((2, 3))
+
+
+@pytest.mark.parametrize("adds_in_place", [False, True])
+def test_rectifying_in_place_changes_nothing_that_is_read_elsewhere(adds_in_place):
+    torch.manual_seed(0)
+    net = Residual(adds_in_place=adds_in_place)
+    randomize_batch_norm(net)
+    network, images = pixel_classifier(net, classes=4).double().eval(), random_images(4).double()
+    twin = attack_ready(network)
+    in_place = [node for node in twin.net.graph.nodes if node.target is torch.relu_]
+    assert len(in_place) == 1
+    torch.testing.assert_close(twin(images), network(images).detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient(twin, images), gradient(network, images), rtol=1e-10, atol=1e-10)
+
+
+def test_relu_of_a_plain_chain_writes_in_place_and_gives_the_same_bits():
+    network, images = build("small-cnn"), random_images(4, shape=(3, 32, 32))
+    twin, plain = attack_ready(network), attack_ready(network)
+    for node in plain.net.graph.nodes:
+        if node.target is torch.relu_:
+            node.target = torch.relu
+    plain.net.recompile()
+    assert any(node.target is torch.relu_ for node in twin.net.graph.nodes)
+    assert torch.equal(twin(images), plain(images))
+    assert torch.equal(gradient(twin, images), gradient(plain, images))
 
 
 @pytest.mark.parametrize("make", [conv_classifier, lambda: pixel_classifier(Undecided(), classes=5)])

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, ClassVar, Required, TypedDict, Unpack
 
 import torch
 
-from harness.criteria import attack_criterion, correction_criterion
+from harness.criteria import attack_criterion, correction_criterion, needs_predictions
 from harness.engine.guarding import Guard
 from harness.engine.observing import (
     AttackEndedError,
     Iterates,
     ObservedClassifier,
     Observer,
-    PassCount,
     PassesSpentError,
     ThreatModel,
 )
+from harness.engine.passes import PassCount
 from harness.engine.prediction import labelled_true
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.budget import Precision
     from harness.contract import Attack, Options
     from harness.criteria import LabelCriterion, Objective, Select
     from harness.engine.examples import BatchExamples, TrainingExamples
@@ -52,6 +53,15 @@ class BatchResult:
         """A corrector's ``met``: which samples are labelled true (N,)."""
         return self.met
 
+    def with_part(self, places: Tensor, part: BatchResult) -> BatchResult:
+        """Return the batch with the samples at ``places`` (n,) as a later run on them left them."""
+        images, met, met_after = self.images.clone(), self.met.clone(), self.met_after.clone()
+        images[places], met[places] = part.images, part.met
+        count = len(self.met)
+        met_after[places] = self.passes.total / count + part.met_after * len(places) / count
+        passes = PassCount(self.passes.forward + part.passes.forward, self.passes.backward + part.passes.backward)
+        return BatchResult(images, met, met_after, passes, self.cut or part.cut)
+
 
 class RunOptions(TypedDict, total=False):
     """How an attack is run: the keyword arguments of ``AttackRun``."""
@@ -63,6 +73,7 @@ class RunOptions(TypedDict, total=False):
     examples: TrainingExamples | None
     judge: PixelClassifier | None
     gradients: Gradients
+    precision: Precision
 
 
 class AttackRun:
@@ -70,7 +81,7 @@ class AttackRun:
 
     ``max_passes``: forward and backward passes per image, on average over a batch, after which the attack is ended and what it
     has found counts. ``judge``: the quantized twin where that is the subject; it decides in the network's place, and ``gradients``
-    says whose the attack gets.
+    says whose the attack gets. ``precision``: what the attack's own passes are computed in; verdicts are always in float32.
     """
 
     wants_true: ClassVar[bool]
@@ -87,8 +98,10 @@ class AttackRun:
         examples: TrainingExamples | None = None,
         judge: PixelClassifier | None = None,
         gradients: Gradients = "full-precision",
+        precision: Precision = "float32",
     ) -> None:
         self.attack = attack
+        self.precision = precision
         self.judge = judge or network
         self.name = name
         self.select = select
@@ -99,8 +112,26 @@ class AttackRun:
             network, what=f'attack "{name}"', threat=threat, seed=seed, judge=judge, gradients=gradients
         )
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know of how the attack ran, each a sentence."""
+        return () if self._guard.remark is None else (self._guard.remark,)
+
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""
+        result, refused = self._once(images, labels, samples, criterion, self.precision)
+        again = (refused & ~result.met).nonzero().flatten()
+        if self.precision == "float32" or result.cut or len(again) == 0:
+            return result
+        # The low precision ended the attack on these too soon.
+        rows = again.to(images.device)
+        more, _ = self._once(images[rows], labels[rows], samples[again], criterion[rows], "float32")
+        return result.with_part(again, more)
+
+    def _once(
+        self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion, precision: Precision
+    ) -> tuple[BatchResult, Tensor]:
+        """Return what comes of one run, and which samples (N,) have a hit that the original refused."""
         limit = None if self.max_passes is None else self.max_passes * len(images)
         passes = PassCount()
         iterates = Iterates(
@@ -109,6 +140,7 @@ class AttackRun:
             select=self.select,
             threat=self._guard.threat,
             confirm=lambda hits, rows: self._judge(hits, labels[rows]),
+            confirms_all=precision != "float32",
             passes=passes,
         )
         observer = Observer(passes, iterates, limit)
@@ -116,32 +148,39 @@ class AttackRun:
         lent = replace(criterion, labels=criterion.labels.clone(), goal=criterion.goal.clone())
         cut = False
         try:
-            perturbed = self._run(images, lent, samples, observer)
+            perturbed = self._run(images, lent, samples, observer, precision)
         except AttackEndedError as end:
             perturbed, cut = images, isinstance(end, PassesSpentError)
-            self._guard.restore()
-        met = self._judge(perturbed, labels)
+            self._guard.restore_if_changed()
+        chosen, met = self._verdicts(iterates, perturbed, labels)
+        return BatchResult(chosen.cpu(), met.cpu(), iterates.told(met), passes, cut), iterates.refused.cpu()
+
+    def _verdicts(self, iterates: Iterates, perturbed: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images that count (N, C, H, W) and the original's verdicts on them (N,): one pass for each image at most."""
+        met = iterates.settled.clone()
+        met[~met] = self._judge(perturbed[~met], labels[~met])
         chosen = iterates.finish(perturbed, met)
-        if self.select == "final":
-            return BatchResult(chosen.cpu(), met.cpu(), iterates.told(met), passes, cut)
-        judged = self._judge(chosen, labels)
+        doubtful = ~iterates.settled & (chosen != perturbed).flatten(1).any(1)
+        judged = met.clone()
+        judged[doubtful] = self._judge(chosen[doubtful], labels[doubtful])
         # Where float noise makes the twin's hit none of the original's, what the attack returned may still count.
         rescued = met & ~judged
         chosen[rescued] = perturbed[rescued]
-        found = judged | rescued
-        return BatchResult(chosen.cpu(), found.cpu(), iterates.told(found), passes, cut)
+        return chosen, judged | rescued
 
     def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
         true = labelled_true(self.judge, images, labels).to(images.device)
         return true if self.wants_true else ~true
 
-    def _run(self, images: Tensor, criterion: LabelCriterion, samples: Tensor, observer: Observer) -> Tensor:
+    def _run(
+        self, images: Tensor, criterion: LabelCriterion, samples: Tensor, observer: Observer, precision: Precision
+    ) -> Tensor:
         guard = self._guard
         with guard.watching(images, samples) as given:
             self.attack.random = guard.streams(images, samples)
             if self.attack.capabilities.examples:
                 self.attack.examples = self._examples(images, samples)
-            perturbed = self.attack.run(ObservedClassifier(guard.twin, observer), given, criterion)
+            perturbed = self.attack.run(ObservedClassifier(guard.twin, observer, precision=precision), given, criterion)
         return guard.checked(perturbed, images)
 
     def _examples(self, images: Tensor, samples: Tensor) -> BatchExamples:
@@ -167,15 +206,21 @@ class Corrector(AttackRun):
         ``samples`` (N,) identify them: a sample's random stream depends on its identifier alone.
         Raises ``ContractError`` when the attack breaks the contract.
         """
-        with torch.inference_mode():
-            clean_logits = self._guard.twin(images)
-        criterion = correction_criterion(
-            self.objective, true_labels=labels, clean_logits=clean_logits.clone(), select=self.select
-        )
+        if not needs_predictions(self.objective):
+            return self._perturb(images, labels, samples, self._criterion(labels, None))
+        criterion = self._criterion(labels, self._clean_logits(images))
         result = self._perturb(images, labels, samples, criterion)
         # The pass that tells the objective's labels is the corrector's too; no budget is charged with it.
         result.passes.forward += len(images)
         return replace(result, met_after=result.met_after + 1)
+
+    def _clean_logits(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = ObservedClassifier(self._guard.twin, Observer())(images)
+        return logits
+
+    def _criterion(self, labels: Tensor, clean_logits: Tensor | None) -> LabelCriterion:
+        return correction_criterion(self.objective, true_labels=labels, clean_logits=clean_logits, select=self.select)
 
 
 class Attacker(AttackRun):

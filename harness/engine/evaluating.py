@@ -106,8 +106,12 @@ class EvaluatorRun:
             held=None if idle or not tally.held else torch.tensor(tally.held),
             figures=figures,
             shares={**tally.part_shares(self.parts), **shares},
-            flags=tuple(dict.fromkeys([*tally.flags, *remarks])),
+            flags=tuple(dict.fromkeys([*tally.flags, *remarks, *self._speed_remarks()])),
         )
+
+    def _speed_remarks(self) -> tuple[str, ...]:
+        attacked = self.threat is not None and self._guard.remark is not None
+        return (str(self._guard.remark),) if attacked else ()
 
     def _go_through(self, part: Part, tally: Tally, images: Tensor, labels: Tensor, samples: Tensor) -> Tally:
         """Hand those of the batch whose labels have held so far to a part."""

@@ -1,27 +1,44 @@
-"""Fold batch normalization into the convolution before it: the attack-ready twin of a classifier.
+"""The attack-ready twin of a classifier: frozen, batch normalization folded into the convolution before it, ReLUs in place.
 
-In eval mode the two are one affine map (Jacob et al., 2018, section 3.2), so the twin's logits agree with the original's up
-to float rounding while a forward and backward pass costs less. What a twin says is never the verdict: the harness decides every
-correction with the original.
+In eval mode a convolution and its batch-norm are one affine map (Jacob et al., 2018, section 3.2), so the twin's logits agree with
+the original's up to float rounding while a forward and backward pass costs less. What a twin says is never the verdict: the
+harness decides every correction with the original.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import operator
+from typing import TYPE_CHECKING, TypeGuard
 
+import torch
 from torch import nn
 
-from harness.engine.networks import PixelClassifier, frozen_copy
+from harness.engine.networks import BATCH_NORMS, PixelClassifier, frozen_copy
 
 if TYPE_CHECKING:
     from torch import fx
 
 
+_FRESH_LAYERS = (nn.Conv2d, nn.BatchNorm2d)
+_FRESH_SUMS = (operator.add, operator.iadd, torch.add)
+"""What makes a tensor that its own gradient, in eval mode, has no need of."""
+
+
 def attack_ready(network: PixelClassifier) -> PixelClassifier:
-    """Return a frozen copy of ``network`` in eval mode, batch-norm folded where its graph can be traced."""
+    """Return a frozen copy of ``network`` in eval mode, folded where its graph can be traced; ``unfolded`` tells where not."""
     twin = frozen_copy(network)
     twin.net = fold_batch_norm(twin.net)
+    _rectify_in_place(twin.net)
     return twin
+
+
+def unfolded(twin: nn.Module) -> str | None:
+    """Say how many batch-norm layers a twin still has, whose attacks take longer for it; None where it has none."""
+    left = sum(isinstance(module, BATCH_NORMS) for module in twin.modules())
+    if not left:
+        return None
+    layers = f"{left} batch-norm layer{'s' if left > 1 else ''}"
+    return f"attacked with {layers} that could not be folded into convolutions: it takes longer"
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
@@ -81,3 +98,45 @@ def _replace(graph_module: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d
     setattr(graph_module.get_submodule(parent), name, fused)
     node.replace_all_uses_with(source)
     graph_module.graph.erase_node(node)
+
+
+def _rectify_in_place(net: nn.Module) -> None:
+    """Let ReLU write over a tensor that nothing else reads: the same numbers, without memory of its own."""
+    from torch import fx
+
+    if not isinstance(net, fx.GraphModule):
+        return
+    modules = dict(net.named_modules())
+    for node in net.graph.nodes:
+        if _is_relu(node, modules) and _is_fresh(node.args[0], modules):
+            with net.graph.inserting_before(node):
+                rectified = net.graph.call_function(torch.relu_, (node.args[0],))
+            node.replace_all_uses_with(rectified)
+            net.graph.erase_node(node)
+    net.recompile()
+
+
+def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        layer = modules[str(node.target)]
+        return type(layer) is nn.ReLU and not _hooked(layer)
+    return node.op == "call_function" and node.target in (nn.functional.relu, torch.relu)
+
+
+def _is_fresh(source: fx.node.Argument, modules: dict[str, nn.Module]) -> bool:
+    """Whether a tensor is new, read once, and of no use to the gradient of what made it."""
+    if not _read_once(source):
+        return False
+    if source.op == "call_module":
+        layer = modules[str(source.target)]
+        return type(layer) in _FRESH_LAYERS and not _hooked(layer)
+    if source.op != "call_function" or source.target not in _FRESH_SUMS:
+        return False
+    # What "+=" returns is the tensor that it wrote over, which others may still read.
+    return source.target is not operator.iadd or _read_once(source.args[0])
+
+
+def _read_once(source: object) -> TypeGuard[fx.Node]:
+    from torch import fx
+
+    return isinstance(source, fx.Node) and len(source.users) == 1

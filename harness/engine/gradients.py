@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
 
 def loss_gradient(classifier: Classifier, images: Tensor, criterion: Criterion) -> tuple[Tensor, Tensor]:
-    """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images``, and the logits (N, K) there."""
+    """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images``, and the logits (N, K) there.
+
+    Where the criterion stops early, the gradient of a sample that is met may be zero instead: no pass is spent on it.
+    """
     import torch
 
+    from harness.engine.observing import ObservedClassifier
+
+    if isinstance(classifier, ObservedClassifier):
+        return classifier.loss_gradient(images, criterion)
     leaf = images.detach().requires_grad_()
     with torch.enable_grad():
         logits = classifier(leaf)
@@ -22,5 +29,5 @@ def loss_gradient(classifier: Classifier, images: Tensor, criterion: Criterion) 
 
 
 def input_gradient(classifier: Classifier, images: Tensor, criterion: Criterion) -> Tensor:
-    """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images``."""
+    """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images``; see ``loss_gradient``."""
     return loss_gradient(classifier, images, criterion)[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
-from harness.engine.folding import attack_ready
+from harness.engine.folding import attack_ready, unfolded
 from harness.engine.networks import state_version
 from harness.engine.norms import per_sample_norm
 from harness.engine.quantizing import attackable
@@ -34,6 +34,7 @@ class Guard:
     """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
 
     ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and ``gradients`` says whose gradients.
+    ``remark``: where the twin is slower than it could be, why.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Guard:
 
     def _attack_ready(self) -> Attackable:
         twin = attack_ready(self.network)
+        straight_through = self.judge is not None and self.gradients == "straight-through"
+        self.remark = None if straight_through else unfolded(twin)
         return twin if self.judge is None else attackable(twin, copy.deepcopy(self.judge), self.gradients)
 
     @contextmanager
@@ -106,8 +109,13 @@ class Guard:
                 f"moved a sample by {largest:.6g} in {threat.norm}", f"expected at most its eps, {threat.eps:.6g}"
             )
 
+    def restore_if_changed(self) -> None:
+        """Make the twin anew where an attack that was ended could not put back what it had changed, nor take its hooks away."""
+        if self._changes() is not None:
+            self.restore()
+
     def restore(self) -> None:
-        """Make the twin anew: an attack that was ended could not put back what it had changed, nor take its hooks away."""
+        """Make the twin anew."""
         self.twin = self._attack_ready()
         self._version = state_version(self.twin)
         self._hung = _hung_on(self.twin)

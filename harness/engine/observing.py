@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from harness.engine.gradient_queries import GradientQuery
 from harness.engine.norms import per_sample_norm
+from harness.engine.passes import PassCount
+from harness.engine.precision import lowered
+from harness.engine.prediction import CPU_BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.contract import Norm
+    from harness.budget import Precision
+    from harness.contract import Criterion, Norm
     from harness.criteria import LabelCriterion, Select
     from harness.engine.quantizing import Attackable
 
@@ -35,19 +40,6 @@ class PassesSpentError(AttackEndedError):
 
 class AllHitError(AttackEndedError):
     """Ends an attack whose samples all have their first hit: nothing that it could still find would count."""
-
-
-@dataclass
-class PassCount:
-    """Images that went through the network, forward and backward."""
-
-    forward: int = 0
-    backward: int = 0
-
-    @property
-    def total(self) -> int:
-        """Both together."""
-        return self.forward + self.backward
 
 
 BOUNDS_TOLERANCE = 1e-5
@@ -78,7 +70,8 @@ class Iterates:
     """The iterates of a batch that count so far: the first hit, or the hit of smallest norm, of each sample.
 
     A query outside the threat model is no iterate: many attacks project or clip only what they return. ``confirm`` asks the
-    original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none.
+    original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none. With
+    ``confirms_all`` it is asked of every better hit. ``refused`` (N,): of which samples it said no.
     ``hit_after`` (N,): how many passes per image of the batch, by the count ``passes``, each sample's first hit took; infinite
     without one.
     """
@@ -91,6 +84,7 @@ class Iterates:
         select: Select,
         threat: ThreatModel,
         confirm: Callable[[Tensor, Tensor], Tensor] | None = None,
+        confirms_all: bool = False,
         passes: PassCount | None = None,
     ) -> None:
         self.passes = passes or PassCount()
@@ -98,11 +92,18 @@ class Iterates:
         self.criterion = criterion
         self.select = select
         self.threat = threat
-        self.confirm = confirm
+        self.confirm = confirm if confirms_all or select == "first-hit" else None
         self.images = originals.clone()
         self.norms = torch.full((len(originals),), torch.inf, device=originals.device)
         self.hit = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
+        self.refused = torch.zeros_like(self.hit)
         self.hit_after = torch.full((len(originals),), torch.inf, device=originals.device)
+
+    @property
+    def settled(self) -> Tensor:
+        """The samples (N,) that are done: the original confirmed their first hit."""
+        done = self.select == "first-hit" and self.confirm is not None
+        return self.hit if done else torch.zeros_like(self.hit)
 
     def offer(self, images: Tensor, logits: Tensor, rows: Tensor | None) -> None:
         """Look at one query (n, …) of the samples ``rows`` (m,), None for the whole batch; n ≠ m: by nearest originals."""
@@ -156,8 +157,9 @@ class Iterates:
         better = ~self.hit[where] if self.select == "first-hit" else norms < self.norms[where]
         better &= inside & (norms <= self.threat.largest_norm)
         where, candidates, norms = where[better], candidates[better], norms[better]
-        if self.confirm is not None and self.select == "first-hit" and not confirmed and len(where):
+        if self.confirm is not None and not confirmed and len(where):
             sure = self.confirm(candidates, where)
+            self.refused[where[~sure]] = True
             where, candidates, norms = where[sure], candidates[sure], norms[sure]
         if repeated:
             best = self._best_of_each(where, norms)
@@ -199,26 +201,39 @@ class Observer:
         if iterates is None:
             return
         iterates.offer(images, logits, rows)
-        if iterates.confirm is not None and iterates.select == "first-hit" and bool(iterates.hit.all()):
+        if iterates.select == "first-hit" and iterates.confirm is not None and bool(iterates.hit.all()):
             raise AllHitError
 
 
 class ObservedClassifier(nn.Module):
-    """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it."""
+    """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it.
 
-    def __init__(self, network: Attackable, observer: Observer, rows: Tensor | None = None) -> None:
+    On a CPU a query goes through the network ``CPU_BATCH_SIZE`` images at a time. ``precision``: what the network computes in; the
+    logits are float32.
+    """
+
+    def __init__(
+        self,
+        network: Attackable,
+        observer: Observer,
+        rows: Tensor | None = None,
+        *,
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
         self.network = network
         self.bounds = network.bounds
         self.num_classes = network.num_classes
         self.observer = observer
         self.rows = rows
+        self.precision = precision
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, K), counted and observed. Raises ``AttackEndedError`` where the attack is at its end."""
         self.observer.spend()
-        logits: Tensor = self.network(images)
+        parts = [self._logits(part) for part in torch.split(images, _at_once(images))]
+        logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         self.observer.passes.forward += len(images)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]  # torch's own
@@ -226,10 +241,39 @@ class ObservedClassifier(nn.Module):
             self.observer.look(images, logits.detach(), self.rows)
         return logits
 
+    def loss_gradient(self, images: Tensor, criterion: Criterion) -> tuple[Tensor, Tensor]:
+        """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images`` and the logits (N, K), counted and observed.
+
+        See ``harness.engine.gradients.loss_gradient``. Raises ``AttackEndedError`` where the attack is at its end.
+        """
+        self.observer.spend()
+        query = GradientQuery(self._logits, images, criterion)
+        gradient, logits = query.run(_at_once(images))
+        passes = self.observer.passes
+        passes.forward += query.passes.forward
+        try:
+            with torch.no_grad():
+                self.observer.look(images.detach(), logits, self.rows)
+        finally:
+            # Counted last: what a hit is told by are the forward passes alone.
+            passes.backward += query.passes.backward
+        return gradient, logits
+
     def __getitem__(self, rows: Tensor) -> ObservedClassifier:
         """Return the view for part of this view's samples: indices or a mask."""
         chosen = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
-        return ObservedClassifier(self.network, self.observer, chosen if self.rows is None else self.rows[chosen])
+        own = chosen if self.rows is None else self.rows[chosen]
+        return ObservedClassifier(self.network, self.observer, own, precision=self.precision)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with lowered(self.precision, images.device):
+            logits: Tensor = self.network(images)
+        return logits.float() if self.precision != "float32" else logits
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.observer.passes.backward += len(gradient)
+
+
+def _at_once(images: Tensor) -> int:
+    """Return how many images go through the network at once: on a CPU as few as its caches hold."""
+    return CPU_BATCH_SIZE if images.device.type == "cpu" else max(len(images), 1)

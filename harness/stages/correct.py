@@ -20,7 +20,7 @@ POINTS = 50
 """The most points that a curve of corrections has."""
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -35,7 +35,8 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
     network = context.network(state_of(inputs["baseline"]))
     wrong = inputs["split"].tensors["wrong"]
     judge = context.judge(network)
-    written, passes, after = _attack_all(job, _corrector(job, network, judge, inputs["split"], context), wrong, context)
+    corrector = _corrector(job, network, judge, inputs["split"], context)
+    written, passes, after = _attack_all(job, corrector, wrong, context)
     images, labels = written.tensor(), context.data.train_labels[wrong]
     found = classified(judge, images, labels)
     corrected = found.correct
@@ -56,6 +57,7 @@ def run(job: CorrectJob, inputs: Mapping[str, Artifact], context: Context) -> Ar
             len(places),
             cut=bool(passes["cut"]),
             replaced=_capabilities(job, context).examples,
+            remarks=corrector.remarks,
         ),
     }
     tensors = {"rows": wrong, "images": images, "corrected": corrected}
@@ -138,6 +140,7 @@ def _corrector(
         select=job.corrector.select,
         seed=derive_seed("attack", resolved.plugin.name, job.subject.seed),
         max_passes=job.max_passes,
+        precision=job.precision,
         judge=None if judge is network else judge,
         gradients=job.subject.gradients,
         examples=TrainingExamples(context.train.subset(split.tensors["right"])) if kind.capabilities.examples else None,
@@ -175,7 +178,7 @@ def survived(network: PixelClassifier, images: Tensor, labels: Tensor, places: T
     return counts
 
 
-def _flags(wrong: int, corrected: int, *, cut: bool, replaced: bool) -> list[str]:
+def _flags(wrong: int, corrected: int, *, cut: bool, replaced: bool, remarks: Sequence[str]) -> list[str]:
     if wrong == 0:
         return ["the baseline gets every training sample right: there is nothing to correct"]
     flags = [] if corrected else ["corrects nothing"]
@@ -185,4 +188,4 @@ def _flags(wrong: int, corrected: int, *, cut: bool, replaced: bool) -> list[str
         flags.append(
             "starts from other training images of the wanted label: see how far its corrections are from the sample"
         )
-    return flags
+    return [*flags, *remarks]

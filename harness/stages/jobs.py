@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.budget import Adaptation, Baseline
+    from harness.budget import Adaptation, Baseline, Precision
     from harness.models import Input
     from harness.references import Gradients, Keep
     from harness.resolved import (
@@ -93,6 +93,7 @@ class CorrectJob:
     corrector: ResolvedCorrector
     batch_size: int
     max_passes: int | None = None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from harness.store import content_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.budget import Adaptation, Baseline
+    from harness.budget import Adaptation, Baseline, Precision
     from harness.contract import Norm
     from harness.manager import Manager
     from harness.resolved import ResolvedAdapter, ResolvedCorrector, ResolvedPlugin
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STAGE_VERSIONS = {
     "baseline": 1,
     "split": 3,
-    "correct": 4,
+    "correct": 5,
     "sham": 2,
     "transfer": 1,
     "adapt": 3,
@@ -125,6 +125,7 @@ class ArmMaker:
     split: Stage
     attack_batch_size: int
     attack_passes: int | None
+    attack_precision: Precision = "float32"
     rival: Rival | None = None
 
     def arm(self, arm: Arm, adaptation: Adaptation, manager: Manager, *, repetition: int = 0) -> ArmStages:
@@ -149,8 +150,8 @@ class ArmMaker:
         subject = maker.subject
         # Whose gradients attacks get, where the subject is quantized.
         gradients = [subject.quantizer.gradients] if subject.quantizer else []
-        own = [corrector.identity(), self.attack_batch_size, self.attack_passes, *gradients]
-        job = CorrectJob(subject, corrector, self.attack_batch_size, self.attack_passes)
+        own = [corrector.identity(), self.attack_batch_size, self.attack_passes, self.attack_precision, *gradients]
+        job = CorrectJob(subject, corrector, self.attack_batch_size, self.attack_passes, self.attack_precision)
         return maker.stage(job, {"baseline": baseline, "split": self.split}, own)
 
     def sham(self, correct: Stage | None, corrector: ResolvedCorrector | None, manager: Manager) -> Stage | None:
