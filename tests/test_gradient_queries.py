@@ -10,7 +10,7 @@ from harness.criteria import LabelCriterion
 from harness.engine.folding import attack_ready
 from harness.engine.gradient_queries import GradientQuery
 from harness.engine.gradients import loss_gradient
-from harness.engine.observing import ObservedClassifier, Observer
+from harness.engine.observing import ObservedClassifier, Observer, at_once
 from harness.engine.prediction import CPU_BATCH_SIZE
 
 COUNT = 40
@@ -82,6 +82,12 @@ def test_a_criterion_that_does_not_stop_gets_every_gradient(network):
     criterion = LabelCriterion(labels, targeted=True, goal=labels, stop_early=False)
     gradient, _ = GradientQuery(network, images, criterion).run(at_once=10)
     torch.testing.assert_close(gradient, whole_gradient(network, images, criterion))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(6, 64), (28, 64), (32, 64), (64, 16), (96, 8), (224, 8)])
+def test_as_many_pixels_pass_at_once_whatever_the_images_size(size, expected):
+    assert at_once(torch.empty(100, 3, size, size)) == expected
+    assert at_once(torch.empty(100, 3, size, size, device="meta")) == 100
 
 
 def test_an_observed_query_of_more_images_than_pass_at_once_is_one_query(network):

@@ -10,6 +10,7 @@ made for.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +42,10 @@ class PassesSpentError(AttackEndedError):
 class AllHitError(AttackEndedError):
     """Ends an attack whose samples all have their first hit: nothing that it could still find would count."""
 
+
+SMALL_SIZE = 32
+"""The height and width up to which ``CPU_BATCH_SIZE`` images at once are best on a CPU; of larger images, as many pixels."""
+FEWEST_AT_ONCE = 8
 
 BOUNDS_TOLERANCE = 1e-5
 EPS_TOLERANCE = 1e-5
@@ -208,7 +213,7 @@ class Observer:
 class ObservedClassifier(nn.Module):
     """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it.
 
-    On a CPU a query goes through the network ``CPU_BATCH_SIZE`` images at a time. ``precision``: what the network computes in; the
+    On a CPU a query goes through the network a few images at a time. ``precision``: what the network computes in; the
     logits are float32.
     """
 
@@ -232,7 +237,7 @@ class ObservedClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, K), counted and observed. Raises ``AttackEndedError`` where the attack is at its end."""
         self.observer.spend()
-        parts = [self._logits(part) for part in torch.split(images, _at_once(images))]
+        parts = [self._logits(part) for part in torch.split(images, at_once(images))]
         logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         self.observer.passes.forward += len(images)
         if logits.requires_grad:
@@ -248,7 +253,7 @@ class ObservedClassifier(nn.Module):
         """
         self.observer.spend()
         query = GradientQuery(self._logits, images, criterion)
-        gradient, logits = query.run(_at_once(images))
+        gradient, logits = query.run(at_once(images))
         passes = self.observer.passes
         passes.forward += query.passes.forward
         try:
@@ -274,6 +279,9 @@ class ObservedClassifier(nn.Module):
         self.observer.passes.backward += len(gradient)
 
 
-def _at_once(images: Tensor) -> int:
-    """Return how many images go through the network at once: on a CPU as few as its caches hold."""
-    return CPU_BATCH_SIZE if images.device.type == "cpu" else max(len(images), 1)
+def at_once(images: Tensor) -> int:
+    """Return how many images (N, C, H, W) go through the network at once: all, on a CPU as few as its caches hold."""
+    if images.device.type != "cpu":
+        return max(len(images), 1)
+    small = CPU_BATCH_SIZE * SMALL_SIZE**2 // max(prod(images.shape[2:]), 1)
+    return min(max(small, FEWEST_AT_ONCE), CPU_BATCH_SIZE)
