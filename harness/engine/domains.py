@@ -10,6 +10,7 @@ import torch
 from harness.adapting import Outputs
 from harness.engine.networks import BATCH_NORMS, has_batch_norm
 from harness.engine.precision import LoopNetwork
+from harness.engine.together import OnePass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ class TwoDomainForward:
     ) -> None:
         self.network = network
         self.passing = LoopNetwork(network, precision)
+        self.one_pass = OnePass(network)
         self.policy = policy
         self.target_gradients = target_gradients
         self.source_seen = source_seen
@@ -56,6 +58,11 @@ class TwoDomainForward:
         """Return the outputs of both batches (N, C, H, W); None for a source or a target that nothing looks at."""
         if self.policy == "joint" and self.source_seen and self.target_seen:
             return self._joint(source, target)
+        # Without gradients for the target a pass of its own costs less.
+        separate = self.policy == "separate" and self.source_seen and self.target_gradients
+        if separate and self.one_pass.allowed(source, target):
+            with self.one_pass.apart(len(source)):
+                return self._joint(source, target)
         source_outputs = self._source(source) if self.source_seen else None
         if not self.target_seen:
             return source_outputs, None

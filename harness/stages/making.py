@@ -32,7 +32,7 @@ STAGE_VERSIONS = {
     "correct": 5,
     "sham": 2,
     "transfer": 1,
-    "adapt": 3,
+    "adapt": 4,
     "search": 2,
     "evaluate": 2,
     "measure": 3,

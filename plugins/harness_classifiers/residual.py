@@ -66,7 +66,9 @@ class PaddedShortcut(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C + added, H / 2, W / 2), sizes rounded up."""
         front = self.added // 2
-        return functional.pad(inputs[:, :, ::2, ::2], (0, 0, 0, 0, front, self.added - front))
+        # The same pixels as a slice's, whose gradient would not keep the channels last.
+        every_second = functional.avg_pool2d(inputs, 1, stride=2)
+        return functional.pad(every_second, (0, 0, 0, 0, front, self.added - front))
 
 
 def _convolution(inputs: int, outputs: int, *, stride: int) -> nn.Conv2d:

@@ -1,0 +1,176 @@
+"""Two domains in one forward pass, each normalized by its own batch statistics: what two passes compute, source first."""
+
+from __future__ import annotations
+
+import copy
+import random
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.engine.networks import BATCH_NORMS
+from harness.engine.randomness import isolated_generators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    from harness.engine.networks import PixelClassifier
+
+PlainNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_TOLERANCE = 1e-6
+"""Of the largest value: far above what rounding makes of float64, far below what samples that depend on each other do."""
+
+
+def one_pass_pays(device: torch.device) -> bool:
+    """Whether one large pass is faster than two: where a layer's work is shared out, as to threads.
+
+    One thread only loses by it: the gradients of both domains are copied into one tensor behind each batch-norm layer.
+    """
+    return device.type != "cpu" or torch.get_num_threads() > 1
+
+
+class OnePass:
+    """Whether a network can pass two domains at once, and its batch-norm layers while it does."""
+
+    def __init__(self, network: PixelClassifier) -> None:
+        self.network = network
+        self._modules = list(network.modules())
+        self._layers = [module for module in self._modules if isinstance(module, BATCH_NORMS)]
+        self._proved: bool | None = None
+
+    def allowed(self, source: Tensor, target: Tensor) -> bool:
+        """Whether one pass is faster, and gives and leaves behind what two would; tried out once, on a few of the images."""
+        if min(len(source), len(target)) < 2 or not one_pass_pays(source.device) or self._watched():
+            return False
+        if self._proved is None:
+            self._proved = all(type(layer) in _PLAIN for layer in self._layers) and _alike(
+                self.network, source[:3], target[:2]
+            )
+        return self._proved
+
+    def apart(self, cut: int) -> AbstractContextManager[None]:
+        """Normalize the first ``cut`` samples of each batch, and the rest, by statistics of their own, inside."""
+        return domains_apart(self._layers, cut)
+
+    def _watched(self) -> bool:
+        """Whether something hangs on a module that expects one domain at a time, or stands for its forward function."""
+        return any(any(getattr(one, kind) for kind in _HOOKS) or "forward" in vars(one) for one in self._modules)
+
+
+@contextmanager
+def domains_apart(layers: Sequence[Any], cut: int) -> Iterator[None]:
+    """Let plain batch-norm layers normalize the first ``cut`` samples, and the rest, by statistics of their own.
+
+    Running statistics take in the first part, then the second, as in two passes. A layer in eval mode is left alone.
+    """
+    try:
+        for layer in layers:
+            layer.forward = partial(_normalized, layer, cut)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
+def _normalized(layer: PlainNorm, cut: int, values: Tensor) -> Tensor:
+    if not layer.training and layer.running_mean is not None:
+        return type(layer).forward(layer, values)
+    normalized: Tensor = _Apart.apply(values, layer.weight, layer.bias, (layer, cut))  # type: ignore[no-untyped-call]
+    return normalized
+
+
+class _Apart(torch.autograd.Function):
+    """Batch-norm of two parts of a batch: torch's own kernels, both parts written into one tensor."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, how: tuple[PlainNorm, int]
+    ) -> Tensor:
+        layer, cut = how
+        made = torch.empty_like(values)
+        tracked = layer.training and layer.track_running_stats
+        running = (layer.running_mean, layer.running_var) if tracked else (None, None)
+        given = next((one for one in (weight, running[0]) if one is not None), values)
+        statistics = []
+        for part in (slice(None, cut), slice(cut, None)):
+            mean, scale = (given.new_empty(values.shape[1]) for _ in range(2))
+            share = _share(layer) if tracked else 0.0
+            torch.ops.aten.native_batch_norm.out(
+                values[part], weight, bias, *running, True, share, layer.eps, out=made[part], save_mean=mean, save_invstd=scale
+            )  # fmt: skip
+            statistics += [mean, scale]
+        ctx.save_for_backward(values, weight, *statistics)
+        ctx.cut, ctx.eps = cut, layer.eps
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, weight, *statistics = ctx.saved_tensors
+        parts = []
+        for number, part in enumerate((slice(None, ctx.cut), slice(ctx.cut, None))):
+            mean, scale = statistics[2 * number : 2 * number + 2]
+            parts.append(
+                torch.ops.aten.native_batch_norm_backward(
+                    gradient[part], values[part], weight, None, None, mean, scale, True, ctx.eps, ctx.needs_input_grad[:3]
+                )
+            )  # fmt: skip
+        (first, *own), (second, *others) = parts
+        entering = torch.cat([first, second]) if ctx.needs_input_grad[0] else None
+        summed = [
+            a + b if needed else None for a, b, needed in zip(own, others, ctx.needs_input_grad[1:3], strict=True)
+        ]
+        return entering, *summed, None
+
+
+def _share(layer: PlainNorm) -> float:
+    """Count a batch, and return its share in the running statistics: the momentum, or what makes them a plain average."""
+    if layer.num_batches_tracked is not None:
+        layer.num_batches_tracked.add_(1)
+    if layer.momentum is not None:
+        return layer.momentum
+    return 1 / float(layer.num_batches_tracked) if layer.num_batches_tracked is not None else 0.0
+
+
+def _alike(network: PixelClassifier, source: Tensor, target: Tensor) -> bool:
+    """Whether one pass gives and leaves behind what two do, in float64, where rounding does not blur the answer.
+
+    Not so where samples depend on each other elsewhere than in batch-norm layers, where a layer is used twice in a pass or
+    changes with each pass. Nor where random numbers are drawn: arms that pass their target apart would draw others for the
+    source.
+    """
+    one, two = (copy.deepcopy(network).double() for _ in range(2))
+    batches = source.double(), target.double()
+    try:
+        with torch.no_grad():
+            with isolated_generators(0):
+                expected = _next_draws(source.device)
+            with isolated_generators(0):
+                apart = torch.cat([two(batch) for batch in batches])
+                drawn = _next_draws(source.device) != expected
+            with isolated_generators(0), OnePass(one).apart(len(source)):
+                together = one(torch.cat(batches))
+    except RuntimeError:
+        # A network that computes in float32 alone cannot be tried out so.
+        return False
+    return not drawn and _close(together, apart) and all(map(_close, one.buffers(), two.buffers()))
+
+
+def _next_draws(device: torch.device) -> tuple[float, ...]:
+    """Return what the global generators give next, which tells whether something was drawn from them."""
+    theirs = random.random(), float(np.random.random())  # noqa: NPY002 (the global one)
+    return *theirs, torch.rand(()).item(), torch.rand((), device=device).item()
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if not other.is_floating_point():
+        return torch.equal(one, other)
+    return bool(((one - other).abs() <= _TOLERANCE * other.abs().amax()).all()) if other.numel() else True
