@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 class GradientQuery:
     """Ask a network for a criterion's loss gradients (N, C, H, W) at images (N, C, H, W), and for the logits there.
 
-    Where the criterion stops early, a sample that is met needs no gradient, and may get zeros. Once most of the samples so far
-    turned out to be met, the logits of the others are computed without what a backward pass needs: those few that are not met
-    pass forward once more, with gradients.
+    ``drops_met``: where the criterion stops early, a sample that is met needs no gradient, and may get zeros. Once most of the
+    samples so far turned out to be met, the logits of the others are computed without what a backward pass needs: those few that
+    are not met pass forward once more, with gradients.
     """
 
-    def __init__(self, network: Callable[[Tensor], Tensor], images: Tensor, criterion: Criterion) -> None:
+    def __init__(
+        self, network: Callable[[Tensor], Tensor], images: Tensor, criterion: Criterion, *, drops_met: bool
+    ) -> None:
         self.network = network
         self.images = images.detach()
         self.criterion = criterion
         # To ask an accelerator what is met is to wait for it, which costs more than the passes that it saves.
-        self.skips_met = criterion.stop_early and images.device.type == "cpu"
+        self.skips_met = drops_met and criterion.stop_early and images.device.type == "cpu"
         self.gradient = torch.zeros_like(self.images)
         self.passes = PassCount()
 

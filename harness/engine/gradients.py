@@ -10,17 +10,20 @@ if TYPE_CHECKING:
     from harness.contract import Classifier, Criterion
 
 
-def loss_gradient(classifier: Classifier, images: Tensor, criterion: Criterion) -> tuple[Tensor, Tensor]:
+def loss_gradient(
+    classifier: Classifier, images: Tensor, criterion: Criterion, *, drops_met: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images``, and the logits (N, K) there.
 
-    Where the criterion stops early, the gradient of a sample that is met may be zero instead: no pass is spent on it.
+    ``drops_met``: where the criterion stops early, the attack goes on without the samples that these logits show to be met, and has
+    no use for their gradients: they may be zero, and no pass is spent on them.
     """
     import torch
 
     from harness.engine.observing import ObservedClassifier
 
     if isinstance(classifier, ObservedClassifier):
-        return classifier.loss_gradient(images, criterion)
+        return classifier.loss_gradient(images, criterion, drops_met=drops_met)
     leaf = images.detach().requires_grad_()
     with torch.enable_grad():
         logits = classifier(leaf)

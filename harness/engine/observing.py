@@ -246,13 +246,13 @@ class ObservedClassifier(nn.Module):
             self.observer.look(images, logits.detach(), self.rows)
         return logits
 
-    def loss_gradient(self, images: Tensor, criterion: Criterion) -> tuple[Tensor, Tensor]:
+    def loss_gradient(self, images: Tensor, criterion: Criterion, *, drops_met: bool = False) -> tuple[Tensor, Tensor]:
         """Return the gradient (N, C, H, W) of ``criterion.loss`` at ``images`` and the logits (N, K), counted and observed.
 
         See ``harness.engine.gradients.loss_gradient``. Raises ``AttackEndedError`` where the attack is at its end.
         """
         self.observer.spend()
-        query = GradientQuery(self._logits, images, criterion)
+        query = GradientQuery(self._logits, images, criterion, drops_met=drops_met)
         gradient, logits = query.run(at_once(images))
         passes = self.observer.passes
         passes.forward += query.passes.forward

@@ -65,7 +65,7 @@ class BIM(Attack[BIMOptions]):
         active = ActiveSet(classifier, criterion)
         perturbed = images
         for _ in range(self.steps):
-            gradient, logits = loss_gradient(active.classifier, perturbed, active.criterion)
+            gradient, logits = loss_gradient(active.classifier, perturbed, active.criterion, drops_met=True)
             kept = active.drop_met(perturbed, logits)
             if kept is not None:
                 perturbed, gradient, lower, upper = (each[kept] for each in (perturbed, gradient, lower, upper))

@@ -69,7 +69,7 @@ class DDN(Attack[DDNOptions]):
         active = ActiveSet(classifier, criterion)
         search = _Search.start(images, bounds, options.init_epsilon)
         for step in range(options.steps):
-            gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion)
+            gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion, drops_met=True)
             kept = active.drop_met(search.perturbed, logits)
             if kept is not None:
                 search, gradient, logits = search[kept], gradient[kept], logits[kept]
