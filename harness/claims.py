@@ -15,7 +15,7 @@ from harness.measures import MeasureSetting
 from harness.power import power_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.records import CellRecord
     from harness.rows import RowKey
@@ -136,7 +136,12 @@ def _robust(name: str) -> Outcome:
 
 def claims_of(groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome = CLEAN) -> dict[RowKey, Claims]:
     """Judge every method row of a table: ``groups`` are its rows' records by seed."""
-    raw = {key: {name: _claim(name, key, groups, outcome) for name in REFERENCES} for key in groups if key.is_method}
+    controls = _controls(groups)
+    raw = {
+        key: {name: _claim(name, key, groups, controls, outcome) for name in REFERENCES}
+        for key in groups
+        if key.is_method
+    }
     for name in REFERENCES:
         _adjust(name, raw)
     return {key: Claims(**claims) for key, claims in raw.items()}
@@ -209,12 +214,18 @@ def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _claim(name: ClaimName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome) -> Claim:
+def _claim(
+    name: ClaimName,
+    key: RowKey,
+    groups: Mapping[RowKey, Mapping[int, CellRecord]],
+    controls: Controls,
+    outcome: Outcome,
+) -> Claim:
     reason = _moot(name, key, groups[key])
     if reason is not None:
         absent = tuple(Reference(name=reference, missing=reason) for reference in REFERENCES[name])
         return Claim(name=name, references=absent, verdict="not applicable")
-    references = tuple(_reference(reference, key, groups, outcome) for reference in REFERENCES[name])
+    references = tuple(_reference(reference, key, groups, controls, outcome) for reference in REFERENCES[name])
     return Claim(
         name=name,
         references=references,
@@ -234,9 +245,13 @@ def _moot(name: ClaimName, key: RowKey, records: Mapping[int, CellRecord]) -> st
 
 
 def _reference(
-    name: ReferenceName, key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], outcome: Outcome
+    name: ReferenceName,
+    key: RowKey,
+    groups: Mapping[RowKey, Mapping[int, CellRecord]],
+    controls: Controls,
+    outcome: Outcome,
 ) -> Reference:
-    found = [other for other in groups if other.model == key.model and _MATCHES[name](other, key)]
+    found = controls.get((name, key.model, *_IN_COMMON[name](key)), [])
     if len(found) != 1:
         return Reference(name=name, missing=f"{'several rows' if found else 'no row'} for {REFERENCE_WORDS[name]}")
     ours, theirs = groups[key], groups[found[0]]
@@ -247,17 +262,26 @@ def _reference(
     return Reference(name=name, difference=difference, mcnemar=tests)
 
 
-def _same_corrector(other: RowKey, key: RowKey) -> bool:
-    return (other.corrector or "none") == (key.corrector or "none")
+Controls = dict[tuple[str, ...], list["RowKey"]]
+"""A table's controls by which reference they are, their model, and what they have in common with the rows they control for."""
 
-
-_MATCHES: Mapping[ReferenceName, Callable[[RowKey, RowKey], bool]] = {
-    "curriculum": lambda other, key: other.is_curriculum and other.adapter == key.adapter,
-    "sham": lambda other, key: other.control == "sham" and _same_corrector(other, key) and other.adapter == key.adapter,
-    "finetune-source": lambda other, key: other.control == "finetune-source" and _same_corrector(other, key),
-    "target-to-target": lambda other, key: other.control == "target-to-target" and other.adapter == key.adapter,
-    "finetune-target": lambda other, _: other.control == "finetune-target",
+_IN_COMMON: Mapping[ReferenceName, Callable[[RowKey], tuple[str, ...]]] = {
+    "curriculum": lambda key: (key.adapter,),
+    "sham": lambda key: (key.corrector or "none", key.adapter),
+    "finetune-source": lambda key: (key.corrector or "none",),
+    "target-to-target": lambda key: (key.adapter,),
+    "finetune-target": lambda _: (),
 }
+
+
+def _controls(rows: Iterable[RowKey]) -> Controls:
+    """Sort out which rows are controls, once: a search among all rows for each row grows with the square of a table."""
+    found: Controls = {}
+    for row in rows:
+        for name, in_common in _IN_COMMON.items():
+            if row.is_curriculum if name == "curriculum" else row.control == name:
+                found.setdefault((name, row.model, *in_common(row)), []).append(row)
+    return found
 
 
 def _verdict(references: Sequence[Reference]) -> Verdict:

@@ -201,7 +201,10 @@ def _table(records: Sequence[CellRecord], note: str | None, failures: Sequence[C
     groups = _by_row(records)
     claims, robust = claims_of(groups), robust_claims_of(groups)
     all_seeds = {record.cell.seed for record in records}
-    rows = [_row(key, groups, claims.get(key), all_seeds) for key in sorted(groups, key=lambda key: key.order)]
+    finetuned = [key for key in groups if key.control == "finetune-target"]
+    rows = [
+        _row(key, groups, claims.get(key), all_seeds, finetuned) for key in sorted(groups, key=lambda key: key.order)
+    ]
     return Table(
         title=title(records[0].comparable),
         note=note,
@@ -264,7 +267,11 @@ def _settings(record: CellRecord) -> Mapping[str, Any]:
 
 
 def _row(
-    key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], claims: Claims | None, all_seeds: Iterable[int]
+    key: RowKey,
+    groups: Mapping[RowKey, Mapping[int, CellRecord]],
+    claims: Claims | None,
+    all_seeds: Iterable[int],
+    finetuned: Sequence[RowKey],
 ) -> Row:
     records = groups[key]
     return Row(
@@ -280,7 +287,7 @@ def _row(
         loss_source=if_all_have(records, lambda record: record.loss.source),
         flags=_flags(records, all_seeds),
         claims=claims,
-        versus_finetune=_versus_finetune(key, groups),
+        versus_finetune=_versus_finetune(key, groups, finetuned),
         work=work_of(records),
         figures=figures_of(records),
         measures=measured_of(records),
@@ -306,8 +313,10 @@ def _flags(records: Mapping[int, CellRecord], all_seeds: Iterable[int]) -> tuple
     return tuple(dict.fromkeys(said))
 
 
-def _versus_finetune(key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]]) -> PairedDifference | None:
-    found = [other for other in groups if other.control == "finetune-target" and other.model == key.model]
+def _versus_finetune(
+    key: RowKey, groups: Mapping[RowKey, Mapping[int, CellRecord]], finetuned: Iterable[RowKey]
+) -> PairedDifference | None:
+    found = [other for other in finetuned if other.model == key.model]
     if len(found) != 1 or found[0] == key or not groups[key].keys() & groups[found[0]].keys():
         return None
     return difference_between(groups[key], groups[found[0]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError
@@ -30,7 +31,7 @@ class Plan:
     cells: tuple[Cell, ...]
     pictures: tuple[Picture, ...] = ()
 
-    @property
+    @cached_property
     def datasets(self) -> set[str]:
         """The names of the data sets that its cells are of."""
         return {cell.comparable.dataset for cell in self.cells}

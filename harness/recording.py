@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -194,9 +195,15 @@ def _versions(cell: Cell) -> dict[str, str]:
     quantizer = cell.evaluate.job.subject.quantizer
     measuring = [asked.evaluator for asked, _ in cell.measures] + ([quantizer.quantizer] if quantizer else [])
     parts = [part for part in (_attack(cell), cell.adapter.adapter if cell.adapter else None, *measuring) if part]
-    versions = {package: metadata.version(package) for package in RECORDED_PACKAGES}
+    versions = {package: _version(package) for package in RECORDED_PACKAGES}
     libraries = {name: version for part in parts if part.library for name, version in part.library.versions.items()}
     return versions | {part.plugin.distribution: part.plugin.version for part in parts} | libraries
+
+
+@cache
+def _version(package: str) -> str:
+    """Return the version that is installed, read once: a package's metadata are long, and every record names four."""
+    return metadata.version(package)
 
 
 def _attack(cell: Cell) -> Any:

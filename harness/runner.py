@@ -13,7 +13,7 @@ from harness.recording import record_cell
 from harness.records import CellFailure, CellRecord, record_name, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from harness.cells import Cell, Picture, Setting
@@ -76,12 +76,15 @@ class Runner:
         self._announce("run-started", cells=len(state.plan.cells), pending=len(state.pending_cells))
         self.watcher.started(state)
         try:
-            self._finish()
+            self._finish_cells(list(state.pending_cells.values()))
+            self._finish_pictures()
+            self._submit_ready()
             while state.pending:
+                ended = [stage for outcome in self.executor.wait(self._progressed) for stage in self._take(outcome)]
+                # What ended concerns its own cells alone: a look at all of them each time would cost the square of their number.
+                self._finish_cells(state.cells_of(ended))
+                self._finish_pictures()
                 self._submit_ready()
-                for outcome in self.executor.wait(self._progressed):
-                    self._take(outcome)
-                self._finish()
         except BaseException:
             self.executor.close(now=True)
             raise
@@ -90,25 +93,33 @@ class Runner:
         return state
 
     def _submit_ready(self) -> None:
-        for stage in self.state.remaining():
-            if len(self._under_way) >= self.executor.capacity:
-                return
-            ready = all(source.key in self.state.done for _, source in stage.inputs)
-            if ready and stage.key not in self._under_way:
+        if len(self._under_way) >= self.executor.capacity:
+            return
+        for stage in self.state.ready():
+            if stage.key not in self._under_way:
                 self._under_way.add(stage.key)
                 self.state.started(stage)
                 self.watcher.stage_started(stage)
                 self.executor.submit(stage)
+            if len(self._under_way) >= self.executor.capacity:
+                return
 
-    def _take(self, outcome: Outcome) -> None:
+    def _take(self, outcome: Outcome) -> list[Stage]:
+        """Note how a stage ended; returns what is done or failed by it."""
         stage = self.state.stages[outcome.key]
         self._under_way.discard(outcome.key)
+        ended = [stage]
         if outcome.failure is None:
             seconds = self.state.finished(stage)
             self._announce("stage-finished", stage=stage.kind, key=stage.key, seconds=seconds)
-        elif not self._inputs_put_back(stage):
-            self._fail(stage, outcome.failure)
+        elif self._inputs_put_back(stage):
+            ended = []
+        else:
+            ended = self.state.fail(stage, outcome.failure)
+            if outcome.failure.traceback:
+                self.state.tracebacks.append(outcome.failure.traceback)
         self.watcher.stage_finished(stage, self.state)
+        return ended
 
     def _progressed(self, news: Progress) -> None:
         self.state.shares[news.key] = news.done / max(news.total, 1)
@@ -116,25 +127,12 @@ class Runner:
 
     def _inputs_put_back(self, stage: Stage) -> bool:
         """Whether a stage failed for inputs that were found damaged and removed; then they are made again, once."""
-        lost = [source.key for _, source in stage.inputs if not self.store.has(source.kind, source.key)]
+        lost = [source for _, source in stage.inputs if not self.store.has(source.kind, source.key)]
         if not lost or stage.key in self._put_back:
             return False
         self._put_back.add(stage.key)
-        self.state.done.difference_update(lost)
+        self.state.put_back(lost)
         return True
-
-    def _fail(self, stage: Stage, failure: StageFailure) -> None:
-        """Fail a stage and all that would read what it makes."""
-        self.state.failed[stage.key] = failure
-        if failure.traceback:
-            self.state.tracebacks.append(failure.traceback)
-        for other in self.state.remaining():
-            if any(source.key in self.state.failed for _, source in other.inputs):
-                self.state.failed.setdefault(other.key, failure)
-
-    def _finish(self) -> None:
-        self._finish_cells()
-        self._finish_pictures()
 
     def _finish_pictures(self) -> None:
         state = self.state
@@ -155,7 +153,7 @@ class Runner:
                 return
             self._put_back.add(again)
             self.store.discard(picture.stage.kind, picture.key)
-            self.state.done.discard(picture.key)
+            self.state.put_back([picture.stage])
             return
         self.state.pending_pictures.remove(picture)
 
@@ -164,13 +162,14 @@ class Runner:
         record = write_failure(picture, self.results, experiment=self.state.plan.experiment, reason=reason)
         self.state.failed_pictures.append(record)
 
-    def _finish_cells(self) -> None:
+    def _finish_cells(self, cells: Iterable[Cell]) -> None:
+        """Record those of the cells that have come to their end."""
         state = self.state
-        for cell in list(state.pending_cells):
+        for cell in cells:
             stages = {stage.key: stage for stage in cell.stages()}
             broken = [stage for key, stage in stages.items() if key in state.failed]
             if broken:
-                state.pending_cells.remove(cell)
+                del state.pending_cells[cell.key]
                 self._record_failure(cell, broken[0])
             elif all(key in state.done for key in stages):
                 self._record(cell)
@@ -180,10 +179,10 @@ class Runner:
             record = record_cell(cell, self.store, experiment=self.state.plan.experiment, setting=self.setting)
         except StoreError as error:
             if not self._artifacts_put_back(cell):
-                self.state.pending_cells.remove(cell)
+                del self.state.pending_cells[cell.key]
                 self._add_failure(cell, "record", StageFailure(str(error), error.exit_code, ""))
             return
-        self.state.pending_cells.remove(cell)
+        del self.state.pending_cells[cell.key]
         # First the failure: were it left beside a record, the table would show both.
         (self.results / "failures" / record_name(cell.name, cell.key)).unlink(missing_ok=True)
         write_record(self.results / "records", record)
@@ -199,7 +198,7 @@ class Runner:
         self._put_back.add(cell.key)
         for stage in damaged:
             self.store.discard(stage.kind, stage.key)
-            self.state.done.discard(stage.key)
+        self.state.put_back(damaged)
         return True
 
     def _is_readable(self, stage: Stage) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from running import install_broken_plugins, records_of, run_spec, write_spec
 
 from harness.errors import StoreError
+from harness.executors import StageFailure
 from harness.records import read_failures
 from harness.run_state import RunState
 from harness.runner import results_locked
@@ -151,24 +152,26 @@ def clock(monkeypatch):
     return now
 
 
+def state_of(stages):
+    return RunState(plan=None, stages=stages, done=set(), cached=0, pending_cells={}, finished_cells=0)
+
+
 @pytest.fixture
 def state():
-    stages = {key: split_stage(key, seed) for seed, key in enumerate("abcd")}
-    return RunState(plan=None, stages=stages, done=set(), cached=0, pending_cells=[], finished_cells=0)
+    return state_of({key: split_stage(key, seed) for seed, key in enumerate("abcd")})
 
 
 def test_nothing_is_estimated_of_stages_that_nothing_is_known_of(state):
     assert state.seconds_left(1) is None
 
 
-def test_nothing_is_estimated_while_most_stages_are_unknown(state, clock):
-    state.stages |= {key: other_kind(key) for key in "efg"}
+@pytest.mark.parametrize(("others", "seconds"), [("efg", None), ("ef", 3 * 8 + 2 * 8)])
+def test_nothing_is_estimated_while_most_stages_are_unknown(state, clock, others, seconds):
+    state = state_of(state.stages | {key: other_kind(key) for key in others})
     state.started(state.stages["a"])
     clock[0] += 8
     state.finished(state.stages["a"])
-    assert state.seconds_left(1) is None  # three splits against three of another kind
-    state.done.add("e")
-    assert state.seconds_left(1) == 3 * 8 + 2 * 8
+    assert state.seconds_left(1) == seconds  # three splits against so many of another kind
 
 
 def test_stages_alike_are_expected_to_take_as_long(state, clock):
@@ -199,3 +202,43 @@ def test_a_stage_under_way_counts_less_the_longer_it_runs(state, clock):
     assert state.seconds_left(1) == 3 * 5
     clock[0] += 60
     assert state.seconds_left(1) == 0
+
+
+def chain_state():
+    """Two chains, a to c and x to y, of stages that each read the one before."""
+    stages = {}
+    for names in ("abc", "xy"):
+        before = ()
+        for name in names:
+            stages[name] = Stage(name, SplitJob(Subject("d", Model(), None, 1, 1)), before)
+            before = (("read", stages[name]),)
+    return state_of(stages)
+
+
+def test_stages_are_ready_once_all_that_they_read_is_done():
+    state = chain_state()
+    assert [stage.key for stage in state.ready()] == ["a", "x"]
+    state.finished(state.stages["a"])
+    assert [stage.key for stage in state.ready()] == ["b", "x"]
+
+
+def test_a_failure_takes_all_that_would_read_it_along_and_nothing_else():
+    state = chain_state()
+    failure = StageFailure("broke", 1, "")
+    assert [stage.key for stage in state.fail(state.stages["a"], failure)] == ["a", "b", "c"]
+    assert state.failed == dict.fromkeys("abc", failure)
+    assert [stage.key for stage in state.remaining()] == ["x", "y"]
+
+
+def test_what_is_put_back_is_to_be_made_again_and_counts_in_the_estimate(clock):
+    state = chain_state()
+    for key in "abcx":
+        state.started(state.stages[key])
+        clock[0] += 8
+        state.finished(state.stages[key])
+    assert state.seconds_left(1) == 8
+    state.put_back([state.stages[key] for key in "aabc"])
+    assert state.seconds_left(1) == 4 * 8
+    assert [stage.key for stage in state.ready()] == ["y", "a"]
+    state.finished(state.stages["a"])
+    assert state.done == {"a", "x"}

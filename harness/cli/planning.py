@@ -36,7 +36,7 @@ ORDER: tuple[StageKind, ...] = (
 
 def render_plan(prepared: Prepared, state: RunState, console: Console) -> None:
     """Print the cells with what they wait for, and the stages by kind."""
-    done = {cell.key for cell in prepared.plan.cells} - {cell.key for cell in state.pending_cells}
+    done = {cell.key for cell in prepared.plan.cells} - state.pending_cells.keys()
     cells = Grid(
         box=box.SIMPLE_HEAD, title=f"{prepared.plan.experiment}: {len(prepared.plan.cells)} cells", title_justify="left"
     )
@@ -84,7 +84,7 @@ def _trials(stage: Stage) -> dict[str, Any]:
 
 def plan_as_json(prepared: Prepared, state: RunState) -> dict[str, Any]:
     """Return the plan as a versioned object."""
-    pending = {cell.key for cell in state.pending_cells}
+    pending = state.pending_cells.keys()
     return {
         "version": 1,
         "experiment": prepared.plan.experiment,

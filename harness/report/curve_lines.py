@@ -43,7 +43,7 @@ def accuracy_lines(curves: TableCurves, axis: Axis, *, raw: bool) -> list[Line]:
 
 def corrector_lines(curves: TableCurves) -> list[Line]:
     """Return a line for every corrector, the one that corrects most first, all drawn to where the last one ends."""
-    most = max((one.points()[-1][0] for one in curves.correctors), default=1.0)
+    most = max((1.0, *(one.points()[-1][0] for one in curves.correctors)))  # some attacks ask nothing
     lines = []
     for one in curves.correctors:
         points = [(place, 100 * rate) for place, rate in [(1.0, one.rate(1)), *one.points()] if place >= 1]

@@ -106,7 +106,8 @@ def best_words(table: Table, mark: str) -> str:
     """Say what a mark on the best means, nothing where no row bears it."""
     if not any(row.best for row in table.rows):
         return ""
-    complete = all(list(row.seeds) == _seeds(table) for row in table.rows)
+    seeds = _seeds(table)
+    complete = all(list(row.seeds) == seeds for row in table.rows)
     return f" {mark}: best mean{'' if complete else ' of the rows with every seed'}."
 
 
