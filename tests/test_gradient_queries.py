@@ -10,6 +10,7 @@ from harness.criteria import LabelCriterion
 from harness.engine.folding import attack_ready
 from harness.engine.gradient_queries import GradientQuery
 from harness.engine.gradients import loss_gradient
+from harness.engine.networks import placed
 from harness.engine.observing import ObservedClassifier, Observer, at_once
 from harness.engine.prediction import CPU_BATCH_SIZE
 
@@ -105,6 +106,20 @@ def test_an_observed_query_of_more_images_than_pass_at_once_is_one_query(network
         gradient, torch.autograd.grad(network(other)[:, 0].sum(), other)[0], rtol=1e-4, atol=1e-4
     )
     assert observer.passes.backward == len(images)
+
+
+@pytest.mark.parametrize("count", [3, CPU_BATCH_SIZE + 5])
+def test_gradients_of_a_channels_last_network_are_laid_out_as_images_are(count):
+    """Libraries take a view of them, as ``gradient.view(len(gradient), -1)``."""
+    network = placed(conv_classifier(), torch.device("cpu"))
+    images = random_images(count)
+    leaf = images.clone().requires_grad_()
+    own = torch.autograd.grad(attack_ready(network)(leaf)[:, 0].sum(), leaf)[0]
+    assert not own.is_contiguous()  # or there would be nothing to lay out
+    view = ObservedClassifier(attack_ready(network), Observer())
+    (gradient,) = torch.autograd.grad(view(leaf)[:, 0].sum(), leaf)
+    assert gradient.is_contiguous()
+    torch.testing.assert_close(gradient, own)
 
 
 def test_a_limit_ends_an_attack_between_queries_not_within_one():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -237,7 +237,8 @@ class ObservedClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, K), counted and observed. Raises ``AttackEndedError`` where the attack is at its end."""
         self.observer.spend()
-        parts = [self._logits(part) for part in torch.split(images, at_once(images))]
+        given = _LaidOutGradient.apply(images) if images.requires_grad else images  # type: ignore[no-untyped-call]
+        parts = [self._logits(part) for part in torch.split(given, at_once(images))]
         logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         self.observer.passes.forward += len(images)
         if logits.requires_grad:
@@ -277,6 +278,18 @@ class ObservedClassifier(nn.Module):
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.observer.passes.backward += len(gradient)
+
+
+class _LaidOutGradient(torch.autograd.Function):
+    """Nothing, but its gradient is laid out as usual: libraries take a ``view`` of it, which channels-last ones refuse."""
+
+    @staticmethod
+    def forward(_ctx: Any, images: Tensor) -> Tensor:
+        return images.view_as(images)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
 
 
 def at_once(images: Tensor) -> int:
