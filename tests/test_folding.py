@@ -190,6 +190,30 @@ def test_relu_of_a_plain_chain_writes_in_place_and_gives_the_same_bits():
     assert torch.equal(gradient(twin, images), gradient(plain, images))
 
 
+class Named(nn.Module):
+    """A net that gives its layers their input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm, self.relu = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()
+        self.second = nn.Conv2d(4, 4, 3)
+
+    def forward(self, images):
+        between = self.relu(input=self.norm(input=self.convolution(input=images)))
+        return nn.functional.relu(input=self.second(input=between)).mean((2, 3))
+
+
+def test_layers_that_are_given_their_input_by_name_are_folded_and_rectify_in_place_too():
+    torch.manual_seed(0)
+    net = Named()
+    randomize_batch_norm(net)
+    network, images = pixel_classifier(net, classes=4).double().eval(), random_images(4).double()
+    twin = attack_ready(network)
+    assert batch_norms(twin) == []
+    assert [node.target for node in twin.net.graph.nodes].count(torch.relu_) == 2
+    torch.testing.assert_close(twin(images), network(images).detach(), rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("make", [conv_classifier, lambda: pixel_classifier(Undecided(), classes=5)])
 def test_the_original_is_untouched(make):
     network = make().train()

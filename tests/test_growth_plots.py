@@ -46,6 +46,6 @@ def test_a_file_without_an_axis_is_refused_by_its_name():
 
 def test_only_what_is_between_the_markers_is_written_anew():
     page = "a\n<!-- growth -->\nold\n<!-- /growth -->\nb\n"
-    assert filled(page, "new") == "a\n<!-- growth -->\n\nnew\n\n<!-- /growth -->\nb\n"
+    assert filled(page, "new", part="growth") == "a\n<!-- growth -->\n\nnew\n\n<!-- /growth -->\nb\n"
     with pytest.raises(ValueError, match="expected"):
-        filled("a page without them", "new")
+        filled("a page without them", "new", part="growth")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from timed import TIMED
 
 from harness.executors.processes import _ALLOCATOR
 from harness.timings import read_timings
@@ -17,6 +18,7 @@ from harness.timings import read_timings
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "benchmarks"
 SCRIPT = FOLDER / "performance_table.py"
+sys.path.append(str(FOLDER))
 TABLE = runpy.run_path(str(SCRIPT), run_name="performance_table")
 MARKED = "# Ours\n\n<!-- peers -->\nwas here\n<!-- /peers -->\n\nMore.\n"
 ROW = {
@@ -30,26 +32,6 @@ ROW = {
     "remark": "",
 }
 SECONDS = {"peer": [4.0, 8.0, 6.0], "kept": [3.0, 3.0, 3.0], "ours": [1.0, 1.0, 2.0]}
-TIMED = {
-    "format": "adcorda-harness/timing/1",
-    "attack": "paper/bim",
-    "distribution": "adcorda-harness",
-    "version": "0.1.0",
-    "library": None,
-    "options": {},
-    "purpose": "correct",
-    "objective": "toward-true",
-    "select": "first-hit",
-    "norm": "linf",
-    "batch": 64,
-    "device": "cpu",
-    "threads": 1,
-    "success": 0.75,
-    "forward": 12.0,
-    "backward": 10.5,
-    "median_norm": 0.0157,
-    "cut": False,
-}
 
 
 def benchmark(extra):
@@ -157,11 +139,11 @@ def test_page_keeps_what_stands_around_the_markers(tmp_path):
 @pytest.mark.parametrize("text", ["# Ours\n", MARKED * 2, "<!-- /peers -->\n<!-- peers -->\n"])
 def test_page_without_its_markers_is_refused(text):
     with pytest.raises(ValueError, match='expected "<!-- peers -->" and "<!-- /peers -->" once, in this order'):
-        TABLE["filled"](text, "block")
+        TABLE["filled"](text, "block", part="peers")
 
 
 def test_the_page_in_the_repository_has_the_markers():
-    assert "block" in TABLE["filled"](TABLE["PAGE"].read_text(encoding="utf-8"), "block")
+    assert "block" in TABLE["filled"](TABLE["PAGE"].read_text(encoding="utf-8"), "block", part="peers")
 
 
 def test_other_benchmarks_are_no_rows_and_a_file_without_contests_is_refused():

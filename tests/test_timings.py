@@ -9,6 +9,7 @@ import json
 import pytest
 from record_factory import control, make_record, method
 from rich.console import Console
+from timed import TIMED
 
 from harness.cli import main
 from harness.errors import StoreError, UsageError
@@ -18,26 +19,6 @@ from harness.report import timing_table
 from harness.report.timing_rows import make_timing_table
 from harness.timings import read_timings
 
-EXTRA = {
-    "format": "adcorda-harness/timing/1",
-    "attack": "paper/bim",
-    "distribution": "adcorda-harness",
-    "version": "0.1.0",
-    "library": None,
-    "options": {},
-    "purpose": "correct",
-    "objective": "toward-true",
-    "select": "first-hit",
-    "norm": "linf",
-    "batch": 64,
-    "device": "cpu",
-    "threads": 1,
-    "success": 0.75,
-    "forward": 12.0,
-    "backward": 10.5,
-    "median_norm": 0.0157,
-    "cut": False,
-}
 UNTIMED = {
     "format": "adcorda-harness/timing/1",
     "attack": "foolbox/clipping-aware",
@@ -48,7 +29,7 @@ DELETED = object()
 
 
 def one(median=0.32, rounds=5, **changes):
-    extra = {name: value for name, value in {**EXTRA, **changes}.items() if value is not DELETED}
+    extra = {name: value for name, value in {**TIMED, **changes}.items() if value is not DELETED}
     return {"name": "test_one", "stats": {"median": median, "rounds": rounds}, "extra_info": extra}
 
 

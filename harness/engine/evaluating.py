@@ -110,8 +110,8 @@ class EvaluatorRun:
         )
 
     def _speed_remarks(self) -> tuple[str, ...]:
-        attacked = self.threat is not None and self._guard.remark is not None
-        return (str(self._guard.remark),) if attacked else ()
+        remark = None if self.threat is None else self._guard.remark
+        return () if remark is None else (remark,)
 
     def _go_through(self, part: Part, tally: Tally, images: Tensor, labels: Tensor, samples: Tensor) -> Tally:
         """Hand those of the batch whose labels have held so far to a part."""

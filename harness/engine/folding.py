@@ -67,12 +67,10 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
 def _convolution_before(
     node: fx.Node, modules: dict[str, nn.Module]
 ) -> tuple[fx.Node, nn.Conv2d, nn.BatchNorm2d] | None:
-    from torch import fx
-
     if node.op != "call_module" or type(batch_norm := modules[str(node.target)]) is not nn.BatchNorm2d:
         return None
-    source = node.args[0]
-    if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
+    source = _input(node)
+    if source is None or source.op != "call_module" or len(source.users) > 1:
         return None
     convolution = modules[str(source.target)]
     # A subclass (a parametrized weight) or a hook (weight norm's old form) makes the weight anew at each call.
@@ -82,16 +80,20 @@ def _convolution_before(
     return None if shared else (node, convolution, batch_norm)
 
 
+def _input(node: fx.Node) -> fx.Node | None:
+    """Return what a layer or a function of one tensor is given, by place or as ``input=``; None where that is no tensor."""
+    return next(iter(node.all_input_nodes), None)
+
+
 def _hooked(*modules: nn.Module) -> bool:
     return any(module._forward_hooks or module._forward_pre_hooks for module in modules)  # noqa: SLF001 (no other way to ask)
 
 
 def _replace(graph_module: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, batch_norm: nn.BatchNorm2d) -> None:
-    from torch import fx
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    source = node.args[0]
-    assert isinstance(source, fx.Node)  # noqa: S101 (the caller checked; this tells the type checker)
+    source = _input(node)
+    assert source is not None  # noqa: S101 (the caller checked; this tells the type checker)
     parent, _, name = str(source.target).rpartition(".")
     fused = fuse_conv_bn_eval(convolution, batch_norm)
     fused.requires_grad_(requires_grad=False)
@@ -108,9 +110,9 @@ def _rectify_in_place(net: nn.Module) -> None:
         return
     modules = dict(net.named_modules())
     for node in net.graph.nodes:
-        if _is_relu(node, modules) and _is_fresh(node.args[0], modules):
+        if _is_relu(node, modules) and _is_fresh(source := _input(node), modules):
             with net.graph.inserting_before(node):
-                rectified = net.graph.call_function(torch.relu_, (node.args[0],))
+                rectified = net.graph.call_function(torch.relu_, (source,))
             node.replace_all_uses_with(rectified)
             net.graph.erase_node(node)
     net.recompile()
@@ -123,7 +125,7 @@ def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in (nn.functional.relu, torch.relu)
 
 
-def _is_fresh(source: fx.node.Argument, modules: dict[str, nn.Module]) -> bool:
+def _is_fresh(source: fx.Node | None, modules: dict[str, nn.Module]) -> bool:
     """Whether a tensor is new, read once, and of no use to the gradient of what made it."""
     if not _read_once(source):
         return False
@@ -133,10 +135,8 @@ def _is_fresh(source: fx.node.Argument, modules: dict[str, nn.Module]) -> bool:
     if source.op != "call_function" or source.target not in _FRESH_SUMS:
         return False
     # What "+=" returns is the tensor that it wrote over, which others may still read.
-    return source.target is not operator.iadd or _read_once(source.args[0])
+    return source.target is not operator.iadd or _read_once(_input(source))
 
 
-def _read_once(source: object) -> TypeGuard[fx.Node]:
-    from torch import fx
-
-    return isinstance(source, fx.Node) and len(source.users) == 1
+def _read_once(source: fx.Node | None) -> TypeGuard[fx.Node]:
+    return source is not None and len(source.users) == 1

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from marked_page import PAGE, filled
 from matplotlib.figure import Figure
 
 FORMAT, MATRIX = "adcorda-harness/growth/1", "adcorda-harness/matrix/1"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- growth -->", "<!-- /growth -->"
+PART = "growth"
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#777777"
 WIDTH, HEIGHT = 7.3, 2.9  # inches, at 96 dots each
 
@@ -72,7 +71,7 @@ def main(arguments):
     """Draw what is in a saved file beside a page and fill the page's section."""
     saved = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     page = Path(arguments[1]) if len(arguments) > 1 else PAGE
-    text = filled(page.read_text(encoding="utf-8"), section(saved))
+    text = filled(page.read_text(encoding="utf-8"), section(saved), part=PART)
     for axis, points in points_of(saved).items():
         draw(axis, points, page.parent / picture(axis))
     page.write_text(text, encoding="utf-8")
@@ -137,14 +136,6 @@ def panel(axes, points, about, *, name, words, color):
 
 
 # -- the page --------------------------------------------------------------------------------------------------------------
-
-
-def filled(text, block):
-    """Return a page's text with ``block`` between its markers. Raises ``ValueError`` where they do not stand there once."""
-    found, times = re.subn(f"({BEGIN}\n).*?({END})", lambda at: f"{at[1]}\n{block}\n\n{at[2]}", text, flags=re.DOTALL)
-    if times != 1:
-        raise ValueError(f'expected "{BEGIN}" and "{END}" once, in this order')
-    return found
 
 
 def section(saved):

@@ -7,15 +7,15 @@ harness's seconds up.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from statistics import median
 
+from marked_page import PAGE, filled
+
 FORMAT = "adcorda-harness/peers/1"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
+PART = "peers"
 HEAD = (
     "| what | against | peer, s | ours, s | times faster (least–most) | with our allocator | target | reached | remarks |",
     "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
@@ -38,16 +38,8 @@ HOW_REPEATED = (
 def main(arguments):
     """Put the table of a saved file between a page's markers."""
     saved, page = Path(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else PAGE
-    text = filled(page.read_text(encoding="utf-8"), section(json.loads(saved.read_text(encoding="utf-8"))))
+    text = filled(page.read_text(encoding="utf-8"), section(json.loads(saved.read_text(encoding="utf-8"))), part=PART)
     page.write_text(text, encoding="utf-8")
-
-
-def filled(text, block):
-    """Return a page's text with ``block`` between its markers. Raises ``ValueError`` where they do not stand there once."""
-    found, times = re.subn(f"({BEGIN}\n).*?({END})", lambda at: f"{at[1]}\n{block}\n\n{at[2]}", text, flags=re.DOTALL)
-    if times != 1:
-        raise ValueError(f'expected "{BEGIN}" and "{END}" once, in this order')
-    return found
 
 
 def section(saved):
