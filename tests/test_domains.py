@@ -143,6 +143,19 @@ def test_a_source_that_nothing_looks_at_is_not_passed_and_leaves_no_trace_in_the
     assert layer.running_var.numpy() == pytest.approx(expected[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_modes_that_somebody_changed_between_steps_are_put_back(policy):
+    classifier = network()
+    forward = TwoDomainForward(classifier, policy, target_gradients=True)
+    forward.train_mode()
+    modes = [module.training for module in classifier.modules()]
+    assert layer_of(classifier).training == (policy != "frozen")
+    for change in (classifier.eval, classifier.train, layer_of(classifier).eval, layer_of(classifier).train):
+        change()
+        forward.train_mode()
+        assert [module.training for module in classifier.modules()] == modes
+
+
 def test_bfloat16_is_in_the_network_alone():
     classifier = network()
     forward = TwoDomainForward(classifier, "separate", target_gradients=True, precision="bfloat16")

@@ -214,6 +214,37 @@ def test_layers_that_are_given_their_input_by_name_are_folded_and_rectify_in_pla
     torch.testing.assert_close(twin(images), network(images).detach(), rtol=1e-10, atol=1e-10)
 
 
+class Sums(nn.Module):
+    """Sums of what a convolution gives: with what has its shape, with less, with more, with itself, and of what is read again."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.third = nn.Conv2d(3, 3, 3, padding=1)
+        self.norm, self.pool = nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images):
+        again = self.first(images)
+        doubled = self.second(again)
+        alike = again + self.second(images)
+        less = self.second(images) + self.pool(images)
+        more = self.first(self.pool(images)) + images
+        scaled = torch.add(self.second(images), images, alpha=2.0) + 1
+        total = self.norm(self.third(alike + again + less + more + (doubled + doubled) + scaled))
+        return total.mean((2, 3))
+
+
+def test_sums_write_over_what_a_layer_made_for_them_alone():
+    torch.manual_seed(0)
+    network, images = pixel_classifier(Sums(), classes=3).double().eval(), random_images(4).double()
+    twin = attack_ready(network)
+    before = images.clone()
+    assert [getattr(node.target, "__name__", "") for node in twin.net.graph.nodes].count("_added_in_place") == 3
+    torch.testing.assert_close(twin(images), network(images).detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient(twin, images), gradient(network, images), rtol=1e-10, atol=1e-10)
+    assert torch.equal(images, before)
+
+
 @pytest.mark.parametrize("make", [conv_classifier, lambda: pixel_classifier(Undecided(), classes=5)])
 def test_the_original_is_untouched(make):
     network = make().train()

@@ -369,6 +369,20 @@ def test_ddn_finds_the_distance_to_the_boundary_of_a_linear_classifier():
     assert distance <= l2(found - image).item() < 1.03 * distance
 
 
+@pytest.mark.parametrize("steps", [1, 7])
+def test_ddn_takes_no_gradient_at_its_last_iterate(toy, images, steps):
+    criterion = correction(toy, images, "toward-true", "min-norm")
+    asked = []
+
+    class Asked(Toy):
+        def forward(self, images):
+            asked.append(images.requires_grad)
+            return super().forward(images)
+
+    build(DDN, steps=steps).run(Asked(toy.body), images, criterion)
+    assert asked == [True] * (steps - 1) + [False]
+
+
 @pytest.mark.parametrize(
     "options",
     [

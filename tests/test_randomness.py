@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.randomness import PerSampleStreams, derive_seed, generator, isolated_generators
+from harness.engine.randomness import PerSampleStreams, derive_seed, generator, isolated_generators, seed_torch
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,20 @@ def test_a_seed_depends_on_every_part_its_type_and_its_place():
 def test_a_seed_is_half_the_first_eight_bytes_of_a_sha256():
     expected = int(hashlib.sha256(b'["split",1]').hexdigest()[:16], 16) // 2
     assert derive_seed("split", 1) == expected
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_torch_is_seeded_as_manual_seed_does_it_gpus_included(gpus, monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    with torch.random.fork_rng(devices=[]):
+        seed_torch(2**63 - 5)
+        ours = torch.rand(3), torch.randn(3)
+        assert seeded == ([2**63 - 5] if gpus else [])
+        torch.manual_seed(2**63 - 5)
+        theirs = torch.rand(3), torch.randn(3)
+    assert all(map(torch.equal, ours, theirs))
 
 
 def test_generators_of_one_purpose_draw_the_same():

@@ -198,6 +198,21 @@ def test_a_step_changes_what_its_phase_names_and_nothing_else():
     assert all(parameter.requires_grad for parameter in [*network.parameters(), *own.parameters()])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_steps_are_those_of_torchs_plain_optimizers(optimizer):
+    how = {"lr": 0.05, "weight_decay": 0.1}
+    ours, theirs = Regression(linear()), Regression(linear())
+    trainer(ours, optimizer=optimizer, **how, momentum=0.9).fit()
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
+    more = {"momentum": 0.9} if optimizer == "sgd" else {}
+    plain = kind(theirs.network.parameters(), **how, **more, foreach=False, fused=False)
+    for step in range(STEPS):
+        plain.zero_grad()
+        sum(theirs.losses(step).values()).backward()
+        plain.step()
+    torch.testing.assert_close(ours.network.state_dict(), theirs.network.state_dict(), rtol=1e-6, atol=1e-7)
+
+
 def test_gradients_longer_than_the_norm_allowed_are_scaled_down_to_it():
     free, clipped = Falling(nn.Linear(1, 1, bias=False)), Falling(nn.Linear(1, 1, bias=False))
     for task, norm in ((free, 5.0), (clipped, 0.25)):

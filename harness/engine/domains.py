@@ -45,14 +45,21 @@ class TwoDomainForward:
         self.policy = policy
         self.target_gradients = target_gradients
         self.source_seen = source_seen
+        self._modes: list[bool] | None = None
         self.target_seen = target_gradients or (policy != "frozen" and has_batch_norm(network))
 
     def train_mode(self) -> None:
         """Put the network in train mode; batch-norm stays in eval mode where it is frozen."""
+        if self._modes == self._modes_now():
+            return
         self.network.train()
         if self.policy == "frozen":
             for layer in _batch_norms(self.network):
                 layer.eval()
+        self._modes = self._modes_now()
+
+    def _modes_now(self) -> list[bool]:
+        return [module.training for module in self.network.modules()]
 
     def __call__(self, source: Tensor, target: Tensor) -> tuple[Outputs | None, Outputs | None]:
         """Return the outputs of both batches (N, C, H, W); None for a source or a target that nothing looks at."""

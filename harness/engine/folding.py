@@ -1,4 +1,4 @@
-"""The attack-ready twin of a classifier: frozen, batch normalization folded into the convolution before it, ReLUs in place.
+"""The attack-ready twin of a classifier: frozen, batch normalization folded into convolutions, sums and ReLUs in place.
 
 In eval mode a convolution and its batch-norm are one affine map (Jacob et al., 2018, section 3.2), so the twin's logits agree with
 the original's up to float rounding while a forward and backward pass costs less. What a twin says is never the verdict: the
@@ -8,7 +8,7 @@ harness decides every correction with the original.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from torch import nn
 from harness.engine.networks import BATCH_NORMS, PixelClassifier, frozen_copy
 
 if TYPE_CHECKING:
-    from torch import fx
+    from torch import Tensor, fx
 
 
 _FRESH_LAYERS = (nn.Conv2d, nn.BatchNorm2d)
@@ -26,9 +26,14 @@ _FRESH_SUMS = (operator.add, operator.iadd, torch.add)
 
 def attack_ready(network: PixelClassifier) -> PixelClassifier:
     """Return a frozen copy of ``network`` in eval mode, folded where its graph can be traced; ``unfolded`` tells where not."""
+    from torch import fx
+
     twin = frozen_copy(network)
     twin.net = fold_batch_norm(twin.net)
-    _rectify_in_place(twin.net)
+    if isinstance(twin.net, fx.GraphModule):
+        _rectify_in_place(twin.net)
+        _sum_in_place(twin.net)
+        twin.net.recompile()
     return twin
 
 
@@ -102,12 +107,8 @@ def _replace(graph_module: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d
     graph_module.graph.erase_node(node)
 
 
-def _rectify_in_place(net: nn.Module) -> None:
+def _rectify_in_place(net: fx.GraphModule) -> None:
     """Let ReLU write over a tensor that nothing else reads: the same numbers, without memory of its own."""
-    from torch import fx
-
-    if not isinstance(net, fx.GraphModule):
-        return
     modules = dict(net.named_modules())
     for node in net.graph.nodes:
         if _is_relu(node, modules) and _is_fresh(source := _input(node), modules):
@@ -115,7 +116,26 @@ def _rectify_in_place(net: nn.Module) -> None:
                 rectified = net.graph.call_function(torch.relu_, (source,))
             node.replace_all_uses_with(rectified)
             net.graph.erase_node(node)
-    net.recompile()
+
+
+def _sum_in_place(net: fx.GraphModule) -> None:
+    """Let a sum write over what a layer made for it alone."""
+    from torch import fx
+
+    modules = dict(net.named_modules())
+    for node in net.graph.nodes:
+        if node.op != "call_function" or node.target not in (operator.add, torch.add) or node.kwargs:
+            continue
+        made = next((one for one in node.args if isinstance(one, fx.Node) and _made_by_layer(one, modules)), None)
+        if made is not None and len(node.all_input_nodes) == len(node.args) == 2:
+            node.target = _added_in_place
+            node.args = (made, *(one for one in node.args if one is not made))
+
+
+def _added_in_place(values: Tensor, more: Tensor) -> Tensor:
+    """Return the sum, written over ``values`` where it is of their shape and type."""
+    alike = values.shape == more.shape and values.dtype == more.dtype
+    return values.add_(more) if alike else values + more
 
 
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -127,16 +147,20 @@ def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 def _is_fresh(source: fx.Node | None, modules: dict[str, nn.Module]) -> bool:
     """Whether a tensor is new, read once, and of no use to the gradient of what made it."""
-    if not _read_once(source):
+    if source is None or len(source.users) > 1:
         return False
-    if source.op == "call_module":
-        layer = modules[str(source.target)]
-        return type(layer) in _FRESH_LAYERS and not _hooked(layer)
+    if _made_by_layer(source, modules):
+        return True
     if source.op != "call_function" or source.target not in _FRESH_SUMS:
         return False
     # What "+=" returns is the tensor that it wrote over, which others may still read.
-    return source.target is not operator.iadd or _read_once(_input(source))
+    written = _input(source)
+    return source.target is not operator.iadd or (written is not None and len(written.users) == 1)
 
 
-def _read_once(source: fx.Node | None) -> TypeGuard[fx.Node]:
-    return source is not None and len(source.users) == 1
+def _made_by_layer(source: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a tensor is a layer's, read once, and of no use to the layer's gradient."""
+    if source.op != "call_module" or len(source.users) > 1:
+        return False
+    layer = modules[str(source.target)]
+    return type(layer) in _FRESH_LAYERS and not _hooked(layer)

@@ -99,15 +99,21 @@ class _Apart(torch.autograd.Function):
         made = torch.empty_like(values)
         tracked = layer.training and layer.track_running_stats
         running = (layer.running_mean, layer.running_var) if tracked else (None, None)
+        shares = _shares(layer, 2) if tracked else (0.0, 0.0)
         given = next((one for one in (weight, running[0]) if one is not None), values)
-        statistics = []
-        for part in (slice(None, cut), slice(cut, None)):
-            mean, scale = (given.new_empty(values.shape[1]) for _ in range(2))
-            share = _share(layer) if tracked else 0.0
+        statistics = given.new_empty(4, values.shape[1]).unbind()
+        parts = zip(
+            values.tensor_split((cut,)),
+            made.tensor_split((cut,)),
+            shares,
+            statistics[::2],
+            statistics[1::2],
+            strict=True,
+        )
+        for part, out, share, mean, scale in parts:
             torch.ops.aten.native_batch_norm.out(
-                values[part], weight, bias, *running, True, share, layer.eps, out=made[part], save_mean=mean, save_invstd=scale
+                part, weight, bias, *running, True, share, layer.eps, out=out, save_mean=mean, save_invstd=scale
             )  # fmt: skip
-            statistics += [mean, scale]
         ctx.save_for_backward(values, weight, *statistics)
         ctx.cut, ctx.eps = cut, layer.eps
         return made
@@ -126,18 +132,19 @@ class _Apart(torch.autograd.Function):
         (first, *own), (second, *others) = parts
         entering = torch.cat([first, second]) if ctx.needs_input_grad[0] else None
         summed = [
-            a + b if needed else None for a, b, needed in zip(own, others, ctx.needs_input_grad[1:3], strict=True)
+            a.add_(b) if needed else None for a, b, needed in zip(own, others, ctx.needs_input_grad[1:3], strict=True)
         ]
         return entering, *summed, None
 
 
-def _share(layer: PlainNorm) -> float:
-    """Count a batch, and return its share in the running statistics: the momentum, or what makes them a plain average."""
-    if layer.num_batches_tracked is not None:
-        layer.num_batches_tracked.add_(1)
-    if layer.momentum is not None:
-        return layer.momentum
-    return 1 / float(layer.num_batches_tracked) if layer.num_batches_tracked is not None else 0.0
+def _shares(layer: PlainNorm, batches: int) -> list[float]:
+    """Count batches, and return their shares in the running statistics: the momentum, or what makes them a plain average."""
+    tracked = layer.num_batches_tracked
+    if tracked is not None:
+        tracked.add_(batches)
+    if layer.momentum is not None or tracked is None:
+        return [layer.momentum or 0.0] * batches
+    return [1 / (int(tracked) - batches + number) for number in range(1, batches + 1)]
 
 
 def _alike(network: PixelClassifier, source: Tensor, target: Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from harness.engine.averaging import Average
 from harness.engine.networks import last_linear
-from harness.engine.randomness import derive_seed, isolated_generators
+from harness.engine.randomness import derive_seed, isolated_generators, seed_torch
 from harness.errors import HarnessError
 from harness.store import Artifact
 
@@ -130,7 +130,7 @@ class Trainer:
 
     def _step(self, step: int) -> None:
         # Dropout and its like draw from the global generator: seeded a step at a time, a resumed loop draws the same.
-        torch.manual_seed(derive_seed(self.seed, "step", step))
+        seed_torch(derive_seed(self.seed, "step", step))
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step) * group["factor"]
         self._choose(step)
@@ -227,10 +227,18 @@ def _no_progress(_done: int, _total: int) -> None:
 
 
 def _optimizer(training: Training, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    # Fused: one pass over the memory of parameters, gradients and momentum.
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, training.lr, training.momentum, weight_decay=training.weight_decay)
+        made = torch.optim.SGD(
+            parameters, training.lr, training.momentum, weight_decay=training.weight_decay, fused=True
+        )
+        if training.momentum:
+            # From zero the first step is what it is without a buffer, which torch's fused steps refuse where others have one.
+            for one in (one for group in parameters for one in group["params"]):
+                made.state[one]["momentum_buffer"] = torch.zeros_like(one)
+        return made
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, training.lr, weight_decay=training.weight_decay)
+    return kind(parameters, training.lr, weight_decay=training.weight_decay, fused=True)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

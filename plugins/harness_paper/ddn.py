@@ -36,7 +36,7 @@ FIRST_STEP, LAST_STEP = 1.0, 0.01
 class DDNOptions(Options):
     """The options of DDN; the defaults are Foolbox's."""
 
-    steps: int = Field(default=100, ge=1, description="Steps, each one forward and one backward pass.")
+    steps: int = Field(default=100, ge=1, description="Steps, each a forward and, but the last, a backward pass.")
     init_epsilon: FractionalFloat = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="L2 norm of the first perturbation (pixels in [0, 1])."
     )
@@ -68,7 +68,7 @@ class DDN(Attack[DDNOptions]):
         options, bounds = self.options, classifier.bounds
         active = ActiveSet(classifier, criterion)
         search = _Search.start(images, bounds, options.init_epsilon)
-        for step in range(options.steps):
+        for step in range(options.steps - 1):
             gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion, drops_met=True)
             kept = active.drop_met(search.perturbed, logits)
             if kept is not None:
@@ -80,7 +80,21 @@ class DDN(Attack[DDNOptions]):
             search.resize(reached, options.gamma)
             direction = _unit(gradient, active.streams(self.random))
             search.move(direction, step_length(step, options.steps), bounds)
+        else:
+            search = self._last(active, search)
         return active.finish(search.best)
+
+    def _last(self, active: ActiveSet, search: _Search) -> _Search:
+        """Look at the last iterate, from which nothing moves on: it needs no gradient."""
+        import torch
+
+        with torch.no_grad():
+            logits = active.classifier(search.perturbed)
+        kept = active.drop_met(search.perturbed, logits)
+        if kept is not None:
+            search, logits = search[kept], logits[kept]
+        search.keep_smallest(active.criterion.reached(logits))
+        return search
 
 
 @dataclass

@@ -224,7 +224,7 @@ def test_autoattack(contest):
     contest.settle(Row(what, "pyautoattack AutoAttack", target=2, checks=checks, remark=remark))
 
 
-@pytest.mark.parametrize(("batch_size", "steps"), [(16, size(10, 2)), (128, size(3, 2))])
+@pytest.mark.parametrize(("batch_size", "steps"), [(16, size(40, 2)), (128, size(8, 2))])
 def test_adaptation_step(contest, batch_size, steps):
     same = {"root": contest_subject.images_root(), "batch_size": batch_size}
     peer = theirs("adaptation_steps", steps=steps, warm={"steps": 1}, **same)
