@@ -124,7 +124,8 @@ class Experiment(Section):
     attack_precision: Precision = Field(
         "float32",
         description="What correctors' own passes are computed in. With bfloat16, faster on hardware that has it, their gradients "
-        "differ; what is corrected is always decided in float32, and what bfloat16 was wrong about is attacked again in float32.",
+        "differ; what is corrected is always decided in float32, and what bfloat16 was wrong about is attacked again in float32. "
+        "It pays where the first hit counts: of smallest norms every one on the way is asked about in float32.",
     )
 
     @field_validator("adapters")

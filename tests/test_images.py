@@ -1,5 +1,7 @@
 """Sets of images: scaling and resizing against Pillow, replacements, batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.engine.images import ImageSet, even_batches, to_pixels
+from harness.engine.images import ImageSet, even_batches, moved, stays_on, to_pixels
 
 CPU = torch.device("cpu")
 
@@ -88,3 +90,31 @@ def test_batches_are_as_few_and_as_even_as_can_be(count, batch_size):
         assert max(sizes) - min(sizes) <= 1
     if count > 1 and batch_size > 2:
         assert 1 not in sizes
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_data_set_stays_on_a_gpu_where_it_takes_a_quarter_of_the_free_memory_at_most(monkeypatch):
+    stored = torch.zeros(10, 3, 4, 4, dtype=torch.uint8)
+    gpu = torch.device("cuda")
+    for free, stays in ((4 * 480, True), (4 * 480 - 1, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device, free=free: (free, 2**40))
+        assert stays_on(gpu, stored) == stays
+        assert not stays_on(CPU, stored)
+
+
+def test_what_is_where_it_should_be_is_not_copied():
+    tensor = torch.arange(3)
+    assert moved(tensor, CPU) is tensor
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_gpu_sees_what_a_cpu_does(resident):
+    gpu = torch.device("cuda")
+    shown = image_set().with_replacements(torch.tensor([3]), torch.rand(1, 2, 4, 4))
+    there = replace(shown, stored=shown.stored.to(gpu) if resident else shown.stored, device=gpu)
+    for ours, theirs in zip(there.gather(shown.rows), shown.gather(shown.rows), strict=True):
+        assert ours.device.type == "cuda"
+        torch.testing.assert_close(ours.cpu(), theirs)

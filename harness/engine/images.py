@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_RESIDENT = 0.25
+"""Of a GPU's free memory: what a data set may take of it, so that networks and batches have theirs."""
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Some rows of a stored data set, as a classifier sees them.
 
-    ``stored``: uint8 (M, C, H, W); ``all_labels``: int64 (M,); ``rows``: the samples of this set, int64 (N,).
+    ``stored``: uint8 (M, C, H, W), on the CPU or on the device; ``all_labels``: int64 (M,); ``rows``: the samples of this set,
+    int64 (N,).
     ``replaced`` (M,): for each stored row, its row in ``replacements`` (R, C, S, S) float32 in [0, 1], or -1.
     """
 
@@ -57,18 +62,34 @@ class ImageSet:
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (n, C, S, S) in [0, 1] and labels (n,) of stored rows, on the device."""
         # A row at a time: indexing goes byte by byte and takes thrice as long.
-        images = to_pixels(torch.index_select(self.stored, 0, rows).to(self.device, non_blocking=True), self.image_size)
+        stored = torch.index_select(self.stored, 0, moved(rows, self.stored.device))
+        images = to_pixels(moved(stored, self.device), self.image_size)
         if self.replacements is not None and self.replaced is not None:
             where = self.replaced[rows]
             mine = (where >= 0).nonzero().flatten()
             if len(mine):
-                images[mine.to(self.device)] = self.replacements[where[mine]].to(self.device)
-        return images, self.all_labels[rows].to(self.device, non_blocking=True)
+                images[moved(mine, self.device)] = moved(self.replacements[where[mine]], self.device)
+        return images, moved(self.all_labels[rows], self.device)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels) in the order of ``rows``: even batches, as ``even_batches`` splits."""
         for rows in even_batches(self.rows, batch_size):
             yield self.gather(rows)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device. From the CPU to a GPU it goes by way of pinned memory, so that nobody waits for the GPU.
+
+    The GPU works through what it was given before while the next batch is gathered and sent.
+    """
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def stays_on(device: torch.device, stored: Tensor) -> bool:
+    """Whether a stored data set is to lie on a device: on a GPU, where it takes no more than ``_RESIDENT`` of the free memory."""
+    return device.type == "cuda" and stored.nbytes <= _RESIDENT * torch.cuda.mem_get_info(device)[0]
 
 
 def to_pixels(stored: Tensor, image_size: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import torch
 
 from harness.data import Data, load_data
 from harness.engine.domains import DomainView
-from harness.engine.images import ImageSet
+from harness.engine.images import ImageSet, stays_on
 from harness.engine.networks import evaluating, placed
 from harness.engine.quantizing import quantized
 from harness.engine.randomness import derive_seed, generator
@@ -20,7 +20,7 @@ from harness.store import content_key
 from harness.weights import weights_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -46,7 +46,7 @@ class Split:
 
 @dataclass
 class Workshop:
-    """What a process keeps between stages: plugins, the store, the device, data already mapped."""
+    """What a process keeps between stages: plugins, the store, the device, data already mapped, or laid on a GPU."""
 
     store: Store
     manager: Manager
@@ -58,8 +58,16 @@ class Workshop:
     def data(self, fingerprint: str) -> Data:
         """Return a data set, mapped once."""
         if fingerprint not in self._data:
-            self._data[fingerprint] = load_data(fingerprint, self.store)
+            data = load_data(fingerprint, self.store)
+            self._data[fingerprint] = replace(
+                data, **{name: images.to(self.device) for name, images in self._resident(data)}
+            )
         return self._data[fingerprint]
+
+    def _resident(self, data: Data) -> Iterator[tuple[str, Tensor]]:
+        for name in ("train_images", "test_images"):
+            if stays_on(self.device, getattr(data, name)):
+                yield name, getattr(data, name)
 
     def twin(self, key: str, make: Callable[[], PixelClassifier]) -> PixelClassifier:
         """Return a quantized network, made once: the baseline's is asked for by every stage of its rows."""

@@ -22,10 +22,10 @@ from harness_autoattack.evaluator import AutoAttackEvaluator, AutoAttackOptions
 from harness_paper.bim import BIM, BIMOptions
 
 
-def correct(subject, *, attack, options, objective, select, images):
+def correct(subject, *, attack, options, objective, select, images, precision="float32"):
     """Return a corrector's run on images that are labelled wrong."""
     pixels, labels = subject.wrong(images)
-    how = {"name": attack, "seed": 0, "objective": objective, "select": select}
+    how = {"name": attack, "seed": 0, "objective": objective, "select": select, "precision": precision}
     corrector = Corrector(_attack(attack, options), _placed(subject), **how)
     return lambda: corrector.correct(pixels, labels, torch.arange(images)), lambda result: _told(result, pixels)
 
