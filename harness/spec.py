@@ -125,7 +125,8 @@ class Experiment(Section):
         "float32",
         description="What correctors' own passes are computed in. With bfloat16, faster on hardware that has it, their gradients "
         "differ; what is corrected is always decided in float32, and what bfloat16 was wrong about is attacked again in float32. "
-        "It pays where the first hit counts: of smallest norms every one on the way is asked about in float32.",
+        "It pays where the first hit counts: of smallest norms every one on the way is asked about in float32. A last iterate "
+        "(select: final) is taken as it is.",
     )
 
     @field_validator("adapters")

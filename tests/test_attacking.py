@@ -600,6 +600,34 @@ def test_what_bfloat16_corrects_is_decided_in_float32(select):
     assert result.corrected.float().mean() > 0.5
 
 
+def threshold_at_one_half():
+    """Label 0 from one half on: 0.4985 + 0.002 is; 0.4975 + 0.002 is not, but bfloat16 rounds it up to one half."""
+    linear = nn.Linear(1, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        linear.bias.copy_(torch.tensor([-0.5, 0.5]))
+    return pixel_classifier(nn.Sequential(nn.Flatten(), linear), classes=2, channels=1).eval()
+
+
+@pytest.mark.parametrize(("max_passes", "asked_again"), [(1, 0), (2, 4), (25, 96)])
+def test_attacking_again_in_float32_spends_what_is_left_of_the_passes(max_passes, asked_again):
+    asked = []
+
+    def believer(_attack, classifier, images, criterion):
+        for _ in range(1 if classifier.precision == "bfloat16" else 10_000):
+            with torch.no_grad():
+                classifier(images + 0.002)
+            asked.append(classifier.precision)
+        return images + 0.002
+
+    how = {"name": "toy", "objective": "toward-true", "seed": 3, "precision": "bfloat16", "max_passes": max_passes}
+    run = Corrector(Scripted(believer), threshold_at_one_half(), **how)
+    result = run.correct(pixels(0.4985, 0.4975, 0.4, 0.4985), torch.zeros_like(ONES), torch.arange(4))
+    assert asked.count("float32") == asked_again
+    assert result.passes.total == 4 * max_passes
+    assert result.cut
+
+
 def test_what_bfloat16_was_wrong_about_is_attacked_again_in_float32():
     """An attack that stops where it believes to have succeeded, of which the original is not convinced."""
     asked = []
@@ -611,14 +639,10 @@ def test_what_bfloat16_was_wrong_about_is_attacked_again_in_float32():
             classifier(images + step)
         return images + step
 
-    linear = nn.Linear(1, 2)
-    with torch.no_grad():
-        linear.weight.copy_(torch.tensor([[1.0], [-1.0]]))
-        linear.bias.copy_(torch.tensor([-0.5, 0.5]))
-    network = pixel_classifier(nn.Sequential(nn.Flatten(), linear), classes=2, channels=1).eval()
-    # Label 0 from one half on: 0.4985 + 0.002 is; 0.4975 + 0.002 is not, but bfloat16 rounds it up to one half.
     images = pixels(0.4985, 0.4975, 0.4, 0.4985)
-    run = Corrector(Scripted(believer), network, name="toy", objective="toward-true", seed=3, precision="bfloat16")
+    run = Corrector(
+        Scripted(believer), threshold_at_one_half(), name="toy", objective="toward-true", seed=3, precision="bfloat16"
+    )
     result = run.correct(images, torch.zeros_like(ONES), torch.tensor([5, 6, 7, 8]))
     assert asked == [("bfloat16", 4), ("float32", 1)]
     assert result.corrected.tolist() == [True, True, False, True]

@@ -17,6 +17,7 @@ from harness.data import describe_data, load_data, validation_size
 from harness.errors import ContractError, DataError, StoreError
 from harness.manager import Manager
 from harness.resolved import ResolvedDataset, ResolvedPlugin
+from harness.stages.context import Workshop
 from harness.store import TENSORS, Store
 
 
@@ -135,6 +136,19 @@ def test_images_may_be_maps_of_files_that_cannot_be_written_to(store, tmp_path):
     assert describe(Toy(images(**mapped)), store) == describe(Toy(images()), Store(tmp_path / "other"))
     data = load_data(describe(Toy(images()), store).fingerprint, store)
     assert np.array_equal(data.train_images.numpy(), images().train_images)
+
+
+def test_a_workshop_lays_on_its_device_what_stays_there_and_only_that(store, monkeypatch):
+    fingerprint = describe(Toy(images()), store).fingerprint
+    # No GPU is needed: of what a meta device holds there is nothing but the shape.
+    size = len(images().train_images)
+    monkeypatch.setattr("harness.stages.context.stays_on", lambda device, stored: len(stored) == size)
+    workshop = Workshop(store, FakeManager(None), torch.device("meta"))
+    data = workshop.data(fingerprint)
+    devices = {name: value.device.type for name, value in vars(data).items()}
+    assert devices == {"train_images": "meta", "train_labels": "cpu", "test_images": "cpu", "test_labels": "cpu"}
+    assert data.train_images.shape == images().train_images.shape
+    assert workshop.data(fingerprint) is data
 
 
 @pytest.mark.parametrize("chunk", [1, 48, 100, 10**6])

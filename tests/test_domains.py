@@ -156,6 +156,25 @@ def test_modes_that_somebody_changed_between_steps_are_put_back(policy):
         assert [module.training for module in classifier.modules()] == modes
 
 
+def test_a_network_that_does_more_on_a_change_of_mode_is_told_of_each_step():
+    told = []
+
+    class Told(nn.Module):
+        def train(self, *mode):
+            told.extend(mode)
+            return super().train(*mode)
+
+        def forward(self, values):
+            return values
+
+    classifier = network()
+    classifier.net.insert(0, Told())
+    forward = TwoDomainForward(classifier, "separate", target_gradients=True)
+    for _ in range(3):
+        forward.train_mode()
+    assert told == [True] * 3
+
+
 def test_bfloat16_is_in_the_network_alone():
     classifier = network()
     forward = TwoDomainForward(classifier, "separate", target_gradients=True, precision="bfloat16")

@@ -109,6 +109,7 @@ def test_what_is_where_it_should_be_is_not_copied():
     assert moved(tensor, CPU) is tensor
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_gpu_sees_what_a_cpu_does(resident):

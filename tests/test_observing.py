@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import threshold_classifier
+from toys import conv_classifier, random_images, threshold_classifier
 
 from harness.criteria import LabelCriterion
 from harness.engine.observing import AllHitError, Iterates, ObservedClassifier, Observer, PassesSpentError, ThreatModel
@@ -210,3 +210,14 @@ def test_a_first_hit_that_is_not_confirmed_leaves_the_sample_open():
         query_pairs(classifier, (1.0, 0.2), (0.0, 0.9), (0.6, 0.7))
     assert found(iterates) == [approx(1.0, 0.2), approx(0.3, 0.9), approx(0.6, 0.7)]
     assert asked == [[0, 1], [0, 2]]
+
+
+def test_an_attack_may_differentiate_with_torch_func():
+    network, images = conv_classifier().eval(), random_images(5)
+    classifier = ObservedClassifier(network, Observer())
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network(leaf).square().sum(), leaf)
+    found = torch.func.grad(lambda some: classifier(some).square().sum())(images)
+    torch.testing.assert_close(found, expected)
+    tangent = torch.func.jvp(lambda some: classifier(some).square().sum(), (images,), (torch.ones_like(images),))[1]
+    torch.testing.assert_close(tangent, expected.sum())

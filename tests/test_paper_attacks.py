@@ -258,11 +258,11 @@ def test_the_library_attacks_presets_are_the_libraries_defaults():
     ddn, sp = foolbox.attacks.DDNAttack(), foolbox.attacks.SaltAndPepperNoiseAttack()
     expected = {"steps": ddn.steps, "init_epsilon": ddn.init_epsilon, "gamma": ddn.gamma}
     assert cards()["ddn"]["options"] == DDNOptions().model_dump() == expected
-    expected = {"steps": sp.steps, "across_channels": sp.across_channels}
-    assert cards()["sp"]["options"] == expected
-    assert build(SaltAndPepper).steps == sp.steps
-    assert SaltAndPepperOptions(**expected).model_dump() == {**expected, "search": "schedule"}
-    assert SaltAndPepperOptions().model_dump() == {**expected, "steps": None, "search": "schedule"}
+    assert cards()["sp"]["options"] == {"across_channels": sp.across_channels}
+    assert build(SaltAndPepper, **cards()["sp"]["options"]).steps == sp.steps
+    # As many patterns as the search that is chosen is made for, since the preset names none.
+    assert build(SaltAndPepper, **cards()["sp"]["options"], search="nested").steps == 180
+    assert SaltAndPepperOptions().model_dump() == {**cards()["sp"]["options"], "steps": None, "search": "schedule"}
 
 
 def test_the_preset_none_has_no_attack():

@@ -143,7 +143,9 @@ def test_page_without_its_markers_is_refused(text):
 
 
 def test_the_page_in_the_repository_has_the_markers():
-    assert "block" in TABLE["filled"](TABLE["PAGE"].read_text(encoding="utf-8"), "block", part="peers")
+    assert "block" in TABLE["filled"](
+        TABLE["page_for"]({"benchmarks": []}).read_text(encoding="utf-8"), "block", part="peers"
+    )
 
 
 def test_other_benchmarks_are_no_rows_and_a_file_without_contests_is_refused():
@@ -193,6 +195,7 @@ def test_a_small_contest_makes_a_row(tmp_path):
     assert {name: len(rounds) for name, rounds in extra["seconds"].items()} == {
         "peer": 2,
         "peer, worker's allocator": 2,
+        "bfloat16": 2,
         "ours": 2,
     }
     # The user's own setting reaches nobody: what is compared is the C library's allocator and the workers'.
@@ -200,6 +203,10 @@ def test_a_small_contest_makes_a_row(tmp_path):
     # What pytest-benchmark timed is what the process says, and the way there and back.
     assert all(told <= seen for told, seen in zip(extra["seconds"]["ours"], held["stats"]["data"], strict=True))
     subprocess.run([sys.executable, str(SCRIPT), str(file), str(page)], check=True)
-    assert "| VBI, 5 steps, 16 images in one batch | Foolbox LinfBasicIterativeAttack |" in page.read_text(
-        encoding="utf-8"
-    )
+    text = page.read_text(encoding="utf-8")
+    assert "| VBI, 5 steps, 16 images in one batch | Foolbox LinfBasicIterativeAttack |" in text
+    assert "| VBI, 5 steps, 16 images in one batch, bfloat16 | Foolbox LinfBasicIterativeAttack |" in text
+    # What was tried out in small is no page of the repository's.
+    refused = subprocess.run([sys.executable, str(SCRIPT), str(file)], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "HARNESS_BENCH_SMALL" in refused.stderr

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from toys import conv_classifier, pixel_classifier, random_images, states_equal
 
 from harness.engine.domains import TwoDomainForward
@@ -45,7 +46,7 @@ def passed(layer, batches, *, together):
     layer, leaves = copy.deepcopy(layer), [batch.clone().requires_grad_() for batch in batches]
     for _ in range(2):
         if together:
-            with domains_apart([layer], len(leaves[0])):
+            with domains_apart([layer], *map(len, leaves)):
                 outputs = layer(torch.cat(leaves))
         else:
             outputs = torch.cat([layer(leaf) for leaf in leaves])
@@ -89,7 +90,7 @@ def test_statistics_that_are_not_to_be_tracked_for_a_while_are_not():
     layer = made(nn.BatchNorm2d)
     before = copy.deepcopy(layer.state_dict())
     layer.track_running_stats = False
-    with domains_apart([layer], 2):
+    with domains_apart([layer], 2, 3):
         layer(normals(5, 3, 4, 4))
     assert states_equal(layer.state_dict(), before)
 
@@ -98,7 +99,7 @@ def test_gradients_and_gradients_of_gradients_are_those_of_finite_differences():
     layer = made(nn.BatchNorm1d, 2)
 
     def normalized(values, weight, bias):
-        with domains_apart([layer], 3):
+        with domains_apart([layer], 3, 4):
             return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (values,))
 
     inputs = [normals(7, 2).requires_grad_(), normals(2, seed=1).requires_grad_(), normals(2, seed=2).requires_grad_()]
@@ -109,7 +110,7 @@ def test_gradients_and_gradients_of_gradients_are_those_of_finite_differences():
 def test_channels_last_images_stay_so_in_both_directions():
     layer = made(nn.BatchNorm2d)
     values = normals(6, 3, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
-    with domains_apart([layer], 2):
+    with domains_apart([layer], 2, 4):
         outputs = layer(values)
     (gradient,) = torch.autograd.grad(outputs.square().sum(), values)
     assert outputs.is_contiguous(memory_format=torch.channels_last)
@@ -122,7 +123,7 @@ def test_bfloat16_is_rounded_as_in_two_passes(affine, tracked):
     layer = nn.BatchNorm2d(3, affine=affine, track_running_stats=tracked)
     values = normals(9, 3, 4, 4).bfloat16()
     other = copy.deepcopy(layer)
-    with domains_apart([layer], 4), torch.autocast("cpu", torch.bfloat16):
+    with domains_apart([layer], 4, 5), torch.autocast("cpu", torch.bfloat16):
         outputs = layer(values)
     with torch.autocast("cpu", torch.bfloat16):
         expected = torch.cat([other(values[:4]), other(values[4:])])
@@ -133,7 +134,7 @@ def test_bfloat16_is_rounded_as_in_two_passes(affine, tracked):
 
 def test_layers_are_their_own_again_afterwards_even_after_an_error():
     layers = [nn.BatchNorm2d(3), nn.BatchNorm2d(4)]
-    with pytest.raises(ZeroDivisionError), domains_apart(layers, 2):
+    with pytest.raises(ZeroDivisionError), domains_apart(layers, 2, 2):
         1 / 0  # noqa: B018 (it is what raises)
     assert all("forward" not in vars(layer) for layer in layers)
 
@@ -175,6 +176,35 @@ class Float32Alone(nn.Module):
         return values @ torch.eye(values.shape[-1])
 
 
+class NoFloat64(nn.Module):
+    def forward(self, values):
+        assert values.dtype == torch.float32, "expected float32"
+        return values
+
+
+class Recomputed(nn.Module):
+    """Keeps nothing for its gradient, and computes it anew then, by when the pass is over."""
+
+    def __init__(self, *, use_reentrant):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+        self.use_reentrant = use_reentrant
+
+    def forward(self, values):
+        return checkpoint(self.norm, values, use_reentrant=self.use_reentrant)
+
+
+class Ghost(nn.Module):
+    """Ghost batch-norm: statistics of five samples each."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, values):
+        return torch.cat([self.norm(some) for some in values.split(5)])
+
+
 class Doubled(nn.BatchNorm2d):
     def forward(self, values):
         return 2 * super().forward(values)
@@ -203,6 +233,9 @@ UNSOUND = {
     "a layer that normalizes over processes": [nn.SyncBatchNorm(4)],
     "a layer that does more than batch-norm": [Doubled(4)],
     "a layer that takes float32 alone": [Float32Alone()],
+    "a layer that insists on float32": [NoFloat64()],
+    "a layer that is computed anew for its gradient": [Recomputed(use_reentrant=False)],
+    "a layer that is computed anew for its gradient, as of old": [Recomputed(use_reentrant=True)],
 }
 
 
@@ -210,6 +243,20 @@ UNSOUND = {
 def test_one_pass_is_for_networks_alone_that_cannot_tell_it_from_two(case, two_threads):
     network = network_with(*{**SOUND, **UNSOUND}[case])
     assert OnePass(network).allowed(SOURCE, TARGET) is (case in SOUND)
+
+
+def test_a_network_that_cuts_batches_into_others_is_passed_in_turn_and_nothing_is_counted_twice(two_threads):
+    network = network_with(Ghost())
+    expected = copy.deepcopy(network)
+    one_pass = OnePass(network)
+    assert one_pass.allowed(SOURCE[:3], TARGET[:2])
+    forward = TwoDomainForward(network, "separate", target_gradients=True)
+    for _ in range(2):
+        found = forward(SOURCE, TARGET)
+        theirs = [expected(batch) for batch in (SOURCE, TARGET)]
+        assert torch.equal(torch.cat([one.logits for one in found]), torch.cat(theirs))
+        assert states_equal(network.state_dict(), expected.state_dict())
+    assert not forward.one_pass.allowed(SOURCE, TARGET)
 
 
 @pytest.mark.parametrize("place", ["net.0", "net.1", "net"])

@@ -119,20 +119,29 @@ class AttackRun:
 
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""
-        result, refused = self._once(images, labels, samples, criterion, self.precision)
+        limit = None if self.max_passes is None else self.max_passes * len(images)
+        result, refused = self._once(images, labels, samples, criterion, precision=self.precision, limit=limit)
         again = (refused & ~result.met).nonzero().flatten()
         if self.precision == "float32" or result.cut or len(again) == 0:
             return result
         # The low precision ended the attack on these too soon.
         rows = again.to(images.device)
-        more, _ = self._once(images[rows], labels[rows], samples[again], criterion[rows], "float32")
+        left = None if limit is None else limit - result.passes.total
+        part = images[rows], labels[rows], samples[again], criterion[rows]
+        more, _ = self._once(*part, precision="float32", limit=left)
         return result.with_part(again, more)
 
     def _once(
-        self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion, precision: Precision
+        self,
+        images: Tensor,
+        labels: Tensor,
+        samples: Tensor,
+        criterion: LabelCriterion,
+        *,
+        precision: Precision,
+        limit: int | None,
     ) -> tuple[BatchResult, Tensor]:
-        """Return what comes of one run, and which samples (N,) have a hit that the original refused."""
-        limit = None if self.max_passes is None else self.max_passes * len(images)
+        """Return what comes of one run of ``limit`` passes at most, and which samples (N,) have a hit that the original refused."""
         passes = PassCount()
         iterates = Iterates(
             images,

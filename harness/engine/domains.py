@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from harness.adapting import Outputs
 from harness.engine.networks import BATCH_NORMS, has_batch_norm
@@ -15,7 +16,7 @@ from harness.engine.together import OnePass
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from harness.budget import BatchNormPolicy, Precision
     from harness.engine.images import ImageSet
@@ -46,11 +47,13 @@ class TwoDomainForward:
         self.target_gradients = target_gradients
         self.source_seen = source_seen
         self._modes: list[bool] | None = None
+        # Some networks do more on a change of mode: adapters of low rank merge and unmerge their weights.
+        self._modes_are_flags = all(type(module).train is nn.Module.train for module in network.modules())
         self.target_seen = target_gradients or (policy != "frozen" and has_batch_norm(network))
 
     def train_mode(self) -> None:
         """Put the network in train mode; batch-norm stays in eval mode where it is frozen."""
-        if self._modes == self._modes_now():
+        if self._modes_are_flags and self._modes == self._modes_now():
             return
         self.network.train()
         if self.policy == "frozen":
@@ -68,8 +71,9 @@ class TwoDomainForward:
         # Without gradients for the target a pass of its own costs less.
         separate = self.policy == "separate" and self.source_seen and self.target_gradients
         if separate and self.one_pass.allowed(source, target):
-            with self.one_pass.apart(len(source)):
-                return self._joint(source, target)
+            both = self.one_pass.attempt(lambda: self._joint(source, target), (len(source), len(target)))
+            if both is not None:
+                return both
         source_outputs = self._source(source) if self.source_seen else None
         if not self.target_seen:
             return source_outputs, None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from harness.engine.networks import BATCH_NORMS, PixelClassifier, frozen_copy
+from harness.engine.networks import BATCH_NORMS, HOOKS, PixelClassifier, frozen_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -91,7 +91,7 @@ def _input(node: fx.Node) -> fx.Node | None:
 
 
 def _hooked(*modules: nn.Module) -> bool:
-    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)  # noqa: SLF001 (no other way to ask)
+    return any(getattr(module, kind) for module in modules for kind in HOOKS)
 
 
 def _replace(graph_module: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, batch_norm: nn.BatchNorm2d) -> None:
@@ -134,7 +134,8 @@ def _sum_in_place(net: fx.GraphModule) -> None:
 
 def _added_in_place(values: Tensor, more: Tensor) -> Tensor:
     """Return the sum, written over ``values`` where it is of their shape and type."""
-    alike = values.shape == more.shape and values.dtype == more.dtype
+    # A size of the batch is a node of the graph, too, and no tensor.
+    alike = isinstance(more, torch.Tensor) and values.shape == more.shape and values.dtype == more.dtype
     return values.add_(more) if alike else values + more
 
 

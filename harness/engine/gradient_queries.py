@@ -47,9 +47,8 @@ class GradientQuery:
             if lookahead:
                 left.append(unmet)
             asked, met = asked + len(places), met + len(places) - len(unmet)
-        if left:
-            for places in torch.split(torch.cat(left), at_once):
-                self._ask(places)
+        for places in torch.split(torch.cat(left), at_once) if sum(map(len, left)) else ():
+            self._ask(places)
         return self.gradient, torch.cat(logits)
 
     def _look(self, places: Tensor) -> tuple[Tensor, Tensor]:

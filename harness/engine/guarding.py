@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 
 from harness.engine.folding import attack_ready, unfolded
-from harness.engine.networks import state_version
+from harness.engine.networks import HOOKS, state_version
 from harness.engine.norms import per_sample_norm
 from harness.engine.quantizing import attackable
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
@@ -140,8 +140,7 @@ class Guard:
 
 def _hung_on(net: nn.Module) -> list[tuple[int, ...]]:
     """Count what hangs on each module's passes: hooks, which some networks are made with, and replaced forward functions."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return [(*(len(getattr(module, kind)) for kind in kinds), "forward" in vars(module)) for module in net.modules()]
+    return [(*(len(getattr(module, kind)) for kind in HOOKS), "forward" in vars(module)) for module in net.modules()]
 
 
 @contextmanager

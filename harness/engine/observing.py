@@ -46,6 +46,7 @@ class AllHitError(AttackEndedError):
 SMALL_SIZE = 32
 """The height and width up to which ``CPU_BATCH_SIZE`` images at once are best on a CPU; of larger images, as many pixels."""
 FEWEST_AT_ONCE = 8
+"""Images that go through the network at once on a CPU, however large they are."""
 
 BOUNDS_TOLERANCE = 1e-5
 EPS_TOLERANCE = 1e-5
@@ -283,13 +284,23 @@ class ObservedClassifier(nn.Module):
 class _LaidOutGradient(torch.autograd.Function):
     """Nothing, but its gradient is laid out as usual: libraries take a ``view`` of it, which channels-last ones refuse."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(_ctx: Any, images: Tensor) -> Tensor:
+    def forward(images: Tensor) -> Tensor:
         return images.view_as(images)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep nothing: with this method torch.func, too, may differentiate."""
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.contiguous()
+
+    @staticmethod
+    def jvp(_ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.view_as(tangent)
 
 
 def at_once(images: Tensor) -> int:

@@ -53,7 +53,7 @@ def quantized(
 
 
 def attackable(twin: PixelClassifier, judge: PixelClassifier, gradients: Gradients) -> Attackable:
-    """Return what an attack on the quantized ``judge`` gets: always its logits, to the last bit, with either one's gradients.
+    """Return what an attack on the quantized ``judge`` gets: its logits, in float32 to the last bit, with either one's gradients.
 
     ``twin`` is its counterpart in full precision. Straight-through gradients are what the judge's own rounding lets through.
     """

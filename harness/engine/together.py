@@ -6,26 +6,26 @@ import copy
 import random
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from harness.engine.networks import BATCH_NORMS
+from harness.engine.networks import BATCH_NORMS, HOOKS
 from harness.engine.randomness import isolated_generators
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
     from harness.engine.networks import PixelClassifier
 
+Passed = TypeVar("Passed")
 PlainNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+"""The batch-norm layers whose normalization is known here."""
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _TOLERANCE = 1e-6
 """Of the largest value: far above what rounding makes of float64, far below what samples that depend on each other do."""
 
@@ -44,8 +44,9 @@ class OnePass:
     def __init__(self, network: PixelClassifier) -> None:
         self.network = network
         self._modules = list(network.modules())
-        self._layers = [module for module in self._modules if isinstance(module, BATCH_NORMS)]
+        self._layers = _batch_norms(network)
         self._proved: bool | None = None
+        self._undivided: set[tuple[int, int]] = set()
 
     def allowed(self, source: Tensor, target: Tensor) -> bool:
         """Whether one pass is faster, and gives and leaves behind what two would; tried out once, on a few of the images."""
@@ -57,34 +58,55 @@ class OnePass:
             )
         return self._proved
 
-    def apart(self, cut: int) -> AbstractContextManager[None]:
-        """Normalize the first ``cut`` samples of each batch, and the rest, by statistics of their own, inside."""
-        return domains_apart(self._layers, cut)
+    def attempt(self, passing: Callable[[], Passed], sizes: tuple[int, int]) -> Passed | None:
+        """Return what one pass over so many source and target samples gives; None for a network that cuts them into other batches.
+
+        Such a network leaves no trace, and is not asked again.
+        """
+        kept = None if sizes in self._undivided else [buffer.clone() for buffer in self.network.buffers()]
+        try:
+            with domains_apart(self._layers, *sizes):
+                passed = passing()
+        except DividedBatchError:
+            with torch.no_grad():
+                for buffer, before in zip(self.network.buffers(), kept or (), strict=True):
+                    buffer.copy_(before)
+            self._proved = False
+            return None
+        self._undivided.add(sizes)
+        return passed
 
     def _watched(self) -> bool:
         """Whether something hangs on a module that expects one domain at a time, or stands for its forward function."""
-        return any(any(getattr(one, kind) for kind in _HOOKS) or "forward" in vars(one) for one in self._modules)
+        return any(any(getattr(one, kind) for kind in HOOKS) or "forward" in vars(one) for one in self._modules)
+
+
+class DividedBatchError(Exception):
+    """A batch-norm layer was given other samples than the pass was."""
 
 
 @contextmanager
-def domains_apart(layers: Sequence[Any], cut: int) -> Iterator[None]:
-    """Let plain batch-norm layers normalize the first ``cut`` samples, and the rest, by statistics of their own.
+def domains_apart(layers: Sequence[Any], source: int, target: int) -> Iterator[None]:
+    """Let plain batch-norm layers normalize the first ``source`` samples, and the ``target`` others, by statistics of their own.
 
-    Running statistics take in the first part, then the second, as in two passes. A layer in eval mode is left alone.
+    Running statistics take in the first part, then the second, as in two passes. A layer in eval mode is left alone. Raises
+    ``DividedBatchError`` where a layer gets another number of samples: ghost batch-norm cuts a batch into several.
     """
     try:
         for layer in layers:
-            layer.forward = partial(_normalized, layer, cut)
+            layer.forward = partial(_normalized, layer, source, target)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
 
 
-def _normalized(layer: PlainNorm, cut: int, values: Tensor) -> Tensor:
+def _normalized(layer: PlainNorm, source: int, target: int, values: Tensor) -> Tensor:
     if not layer.training and layer.running_mean is not None:
         return type(layer).forward(layer, values)
-    normalized: Tensor = _Apart.apply(values, layer.weight, layer.bias, (layer, cut))  # type: ignore[no-untyped-call]
+    if len(values) != source + target:
+        raise DividedBatchError
+    normalized: Tensor = _Apart.apply(values, layer.weight, layer.bias, (layer, source))  # type: ignore[no-untyped-call]
     return normalized
 
 
@@ -151,24 +173,38 @@ def _alike(network: PixelClassifier, source: Tensor, target: Tensor) -> bool:
     """Whether one pass gives and leaves behind what two do, in float64, where rounding does not blur the answer.
 
     Not so where samples depend on each other elsewhere than in batch-norm layers, where a layer is used twice in a pass or
-    changes with each pass. Nor where random numbers are drawn: arms that pass their target apart would draw others for the
-    source.
+    changes with each pass, or where passes are computed anew for their gradients. Nor where random numbers are drawn: arms that
+    pass their target apart would draw others for the source.
     """
-    one, two = (copy.deepcopy(network).double() for _ in range(2))
-    batches = source.double(), target.double()
     try:
-        with torch.no_grad():
+        one, two = (copy.deepcopy(network).double() for _ in range(2))
+        batches = source.double(), target.double()
+        with torch.enable_grad():
             with isolated_generators(0):
                 expected = _next_draws(source.device)
             with isolated_generators(0):
                 apart = torch.cat([two(batch) for batch in batches])
                 drawn = _next_draws(source.device) != expected
-            with isolated_generators(0), OnePass(one).apart(len(source)):
+            with isolated_generators(0), domains_apart(_batch_norms(one), len(source), len(target)):
                 together = one(torch.cat(batches))
-    except RuntimeError:
-        # A network that computes in float32 alone cannot be tried out so.
+            gradients = [_gradients(*passed) for passed in ((one, together), (two, apart))]
+    except Exception:  # noqa: BLE001 (a network's own code may raise anything: of float64, of so few images, of a second look)
         return False
-    return not drawn and _close(together, apart) and all(map(_close, one.buffers(), two.buffers()))
+    alike = _close(together, apart) and all(map(_close, one.buffers(), two.buffers()))
+    return not drawn and alike and _close(*gradients)
+
+
+def _gradients(network: PixelClassifier, logits: Tensor) -> Tensor:
+    """Return all parameters' gradients of the logits' squares, in a row: of the largest of them all, noise is what is small."""
+    parameters = [one for one in network.parameters() if one.requires_grad]
+    if not parameters:
+        return logits.new_zeros(0)
+    found = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([one.flatten() for one in found])
+
+
+def _batch_norms(network: nn.Module) -> list[Any]:
+    return [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
 
 
 def _next_draws(device: torch.device) -> tuple[float, ...]:

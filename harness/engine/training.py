@@ -227,18 +227,10 @@ def _no_progress(_done: int, _total: int) -> None:
 
 
 def _optimizer(training: Training, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    # Fused: one pass over the memory of parameters, gradients and momentum.
     if training.optimizer == "sgd":
-        made = torch.optim.SGD(
-            parameters, training.lr, training.momentum, weight_decay=training.weight_decay, fused=True
-        )
-        if training.momentum:
-            # From zero the first step is what it is without a buffer, which torch's fused steps refuse where others have one.
-            for one in (one for group in parameters for one in group["params"]):
-                made.state[one]["momentum_buffer"] = torch.zeros_like(one)
-        return made
+        return torch.optim.SGD(parameters, training.lr, training.momentum, weight_decay=training.weight_decay)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, training.lr, weight_decay=training.weight_decay, fused=True)
+    return kind(parameters, training.lr, weight_decay=training.weight_decay)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

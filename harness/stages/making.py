@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from harness.stages.jobs import Arm, Job, Subject
 
 STAGE_VERSIONS = {
-    "baseline": 2,
+    "baseline": 1,
     "split": 3,
     "correct": 6,
     "sham": 2,
     "transfer": 1,
-    "adapt": 5,
+    "adapt": 4,
     "search": 2,
     "evaluate": 2,
     "measure": 3,

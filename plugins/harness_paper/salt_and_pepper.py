@@ -33,7 +33,8 @@ class SaltAndPepperOptions(Options):
     search: Literal["schedule", "nested"] = Field(
         default="schedule",
         description="How patterns follow each other: Foolbox's schedule of densities, or parts of random patterns and of the "
-        "best one, always below its norm, meant for small perturbations in few passes.",
+        "best one, always below its norm, meant for small perturbations in few passes: once an image has reached the objective, "
+        "nothing larger is tried.",
     )
 
 

@@ -63,7 +63,12 @@ def points():
 @pytest.mark.parametrize("point", points(), ids=str)
 def test_growth(benchmark, store, own_mb, point, capsys):
     axis, size = point
-    told = {"format": FORMAT, "axis": axis, **benchmark.pedantic(measured, args=(axis, size, store), rounds=1)}
+    told = {
+        "format": FORMAT,
+        "small": SMALL,
+        "axis": axis,
+        **benchmark.pedantic(measured, args=(axis, size, store), rounds=1),
+    }
     if axis == "images":
         own_mb[size] = told["own_mb"]
         told["data_mb"] = round(size * BYTES_AN_IMAGE / 1e6, 1)

@@ -20,6 +20,8 @@ ROUNDS = 2 if SMALL else 5
 EPS = 8 / 255
 FEW = {"images": 8}
 LOWERED = "bfloat16"
+STORED = "the peer decodes its images at every step, the harness did so once, into its store"
+FIRST_HIT = "an image is done with its first hit, the peer goes on to the last step"
 
 
 def size(usual, small):
@@ -49,7 +51,7 @@ def sides(data):
 
 @pytest.fixture
 def contest(benchmark, sides, data):
-    return Contest(benchmark, sides, data[1], rounds=ROUNDS)
+    return Contest(benchmark, sides, data[1], rounds=ROUNDS, small=SMALL)
 
 
 def met(told):
@@ -91,8 +93,8 @@ def test_vbi(contest):
     )
     what, against = f"VBI, 5 steps, {WRONG} images in one batch", "Foolbox LinfBasicIterativeAttack"
     contest.settle(
-        Row(what, against, target=5, checks=at_least_as_many(found)),
-        Row(f"{what}, bfloat16", against, ours=LOWERED, checks=at_least_as_many(found, our=LOWERED)),
+        Row(what, against, target=5, checks=at_least_as_many(found), remark=FIRST_HIT),
+        Row(f"{what}, bfloat16", against, ours=LOWERED, checks=at_least_as_many(found, our=LOWERED), remark=FIRST_HIT),
     )
 
 
@@ -103,7 +105,7 @@ def test_ddn(contest):
     mine = {"attack": "paper/ddn", "objective": "toward-true", "select": "min-norm", **given}
     found = contest.race(
         {**both(peer), LOWERED: ours("correct", precision=LOWERED, **mine), OURS: ours("correct", **mine)},
-        once=[KEPT, LOWERED],
+        once=[KEPT],
     )
     what, against = f"DDN, {steps} steps, {images} images", "Foolbox DDNAttack"
     checks = at_least_as_many(found) | median_norm(found, largest=1.01)
@@ -131,10 +133,10 @@ def test_salt_and_pepper(contest):
     )
     what, against = f"salt and pepper, {images} images", "Foolbox SaltAndPepperNoiseAttack"
     smallest = at_least_as_many(found, our="nested") | median_norm(found, our="nested", largest=1)
-    scheduled = at_least_as_many(found, our="schedule")
+    scheduled = at_least_as_many(found, our="schedule") | median_norm(found, our="schedule", largest=1.05)
     corrected = f"{met(found['corrector'])} are then labelled true; the peer has no such goal"
     contest.settle(
-        Row(f"{what}, first hit", against, target=100, checks=at_least_as_many(found)),
+        Row(f"{what}, first hit", against, target=100, checks=at_least_as_many(found), remark=FIRST_HIT),
         Row(f"{what}, minimum norm, nested search", against, target=5, ours="nested", checks=smallest),
         Row(f"{what}, minimum norm, Foolbox's schedule", against, ours="schedule", checks=scheduled),
         Row(f"{what}, as a corrector, first hit", against, ours="corrector", remark=corrected),
@@ -234,7 +236,7 @@ def test_autoattack(contest):
     alike = sum(mine == peers for mine, peers in zip(*verdicts, strict=True))
     what = f"AutoAttack standard, L-inf, eps 5e-4, {len(verdicts[0])} images"
     checks = {f"{alike} of {len(verdicts[0])} verdicts are the same": verdicts[0] == verdicts[1]}
-    remark = f"{sum(verdicts[0])} images hold"
+    remark = f"{sum(verdicts[0])} images hold; without the checks at other temperatures, which the peer has not"
     contest.settle(Row(what, "pyautoattack AutoAttack", target=2, checks=checks, remark=remark))
 
 
@@ -249,12 +251,22 @@ def test_adaptation_step(contest, batch_size, steps):
             for precision in (LOWERED, "float32")
         }
     )
-    apart = contest.ask(ours("loss_difference", steps=3, warm={"steps": 1}, **same))
-    checks = {f"losses of 3 steps differ by at most {apart:.1e} of their sum": apart <= 1e-5}
+
+    def losses(precision, *, allowed):
+        apart = contest.ask(ours("loss_difference", steps=3, precision=precision, warm={"steps": 1}, **same))
+        return {f"losses of 3 steps differ by at most {apart:.1e} of their sum": apart <= allowed}
+
     what, against = f"{steps} steps of Deep CORAL, batch {batch_size}", "a loop of DataLoader, two passes, torch's SGD"
     contest.settle(
-        Row(f"{what}, float32", against, target=1.4, ours="float32", checks=checks),
-        Row(f"{what}, bfloat16", against, target=2, ours=LOWERED),
+        Row(
+            f"{what}, float32",
+            against,
+            target=1.4,
+            ours="float32",
+            checks=losses("float32", allowed=1e-5),
+            remark=STORED,
+        ),
+        Row(f"{what}, bfloat16", against, target=2, ours=LOWERED, checks=losses(LOWERED, allowed=0.05), remark=STORED),
     )
 
 

@@ -35,7 +35,7 @@ class Row:
 class Contest:
     """Times entrants in turn. The last one's seconds are pytest-benchmark's too, there with the way to the process and back."""
 
-    def __init__(self, benchmark, sides, data, *, rounds):
+    def __init__(self, benchmark, sides, data, *, rounds, small):
         self.benchmark = benchmark
         self.sides = sides
         self.rounds = rounds
@@ -45,7 +45,13 @@ class Contest:
         assert not others, settings
         allocator = {name: one["allocator"] for name, one in settings.items()}
         benchmark.extra_info.update(
-            format=FORMAT, data=data, torch=torch.__version__, threads=threads, allocator=allocator, rows=[]
+            format=FORMAT,
+            small=small,
+            data=data,
+            torch=torch.__version__,
+            threads=threads,
+            allocator=allocator,
+            rows=[],
         )
 
     def race(self, entrants, *, once=()):

@@ -15,7 +15,8 @@ from harness.engine.attacking import Attacker, Corrector
 from harness.engine.evaluating import EvaluatorRun
 from harness.engine.folding import attack_ready
 from harness.engine.networks import frozen_copy, placed
-from harness.engine.observing import Iterates, ObservedClassifier, Observer, PassCount, ThreatModel
+from harness.engine.observing import Iterates, ObservedClassifier, Observer, ThreatModel, at_once
+from harness.engine.passes import PassCount
 from harness.manager import Manager
 from harness.plugin_options import validated_options
 from harness_autoattack.evaluator import AutoAttackEvaluator, AutoAttackOptions
@@ -51,19 +52,20 @@ def autoattack(subject, *, eps, images):
     )
 
 
-def adaptation_steps(_subject, *, root, batch_size, precision, steps):
+def adaptation_steps(subject, *, root, batch_size, precision, steps):
     """Return some steps of the harness's Deep CORAL loop; there is nothing to tell."""
-    step = adaptation_step.harness_step(root, batch_size=batch_size, precision=precision)
+    step = adaptation_step.harness_step(root, batch_size=batch_size, precision=precision, state=subject.state)
     return lambda: [step() for _ in range(steps)], lambda _: {}
 
 
-def loss_difference(_subject, *, root, batch_size, steps):
+def loss_difference(subject, *, root, batch_size, steps, precision="float32"):
     """Return how far the losses of both loops, given the same batches, come apart, as a share of the user's summed loss."""
 
     def tell(compared):
         return max(abs(user[name] - own[name]) / sum(user.values()) for user, own in compared for name in user)
 
-    return lambda: adaptation_step.losses_side_by_side(root, batch_size=batch_size, steps=steps), tell
+    how = {"batch_size": batch_size, "steps": steps, "precision": precision, "state": subject.state}
+    return lambda: adaptation_step.losses_side_by_side(root, **how), tell
 
 
 def attack_steps(subject, *, select, images, steps):
@@ -85,14 +87,16 @@ def attack_steps(subject, *, select, images, steps):
 
 
 def bare_passes(subject, *, twin, images, steps):
-    """Return forward and input-gradient passes alone: of the attack-ready ``twin``, or of the network as it is, frozen."""
+    """Return forward and input-gradient passes alone: of the attack-ready ``twin`` in parts, or of the frozen network at once."""
     pixels, labels = subject.wrong(images)
     network = attack_ready(_placed(subject)) if twin else frozen_copy(subject.network())
+    parts = [each.split(at_once(pixels) if twin else images) for each in (pixels, labels)]
 
     def run():
         for _ in range(steps):
-            leaf = pixels.detach().requires_grad_()
-            torch.autograd.grad(cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+            for some, true in zip(*parts, strict=True):
+                leaf = some.detach().requires_grad_()
+                torch.autograd.grad(cross_entropy(network(leaf), true, reduction="sum"), leaf)
 
     return run, lambda _: {}
 

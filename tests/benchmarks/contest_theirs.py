@@ -73,9 +73,9 @@ def autoattack(subject, *, eps, images):
     )
 
 
-def adaptation_steps(_subject, *, root, batch_size, steps):
+def adaptation_steps(subject, *, root, batch_size, steps):
     """Return some steps of a user's own Deep CORAL loop; there is nothing to tell."""
-    step = adaptation_step.user_step(root, batch_size=batch_size)
+    step = adaptation_step.user_step(root, batch_size=batch_size, state=subject.state)
     return lambda: [step() for _ in range(steps)], lambda _: {}
 
 

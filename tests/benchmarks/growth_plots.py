@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from marked_page import PAGE, filled
+from marked_page import filled, page_for
 from matplotlib.figure import Figure
 
 FORMAT, MATRIX = "adcorda-harness/growth/1", "adcorda-harness/matrix/1"
@@ -43,8 +44,8 @@ class Axis:
 
 AXES = {
     "cells": Axis("a plan whose stages compute nothing", "cells", 100),
-    "wrong": Axis("VBI, 5 steps, on a ResNet-20", "wrong images", 1000),
-    "images": Axis("the whole loop at 32x32, a tenth of the images wrong", "training images", 10_000),
+    "wrong": Axis("VBI, 5 steps, on an untrained ResNet-20 and noise", "wrong images", 1000),
+    "images": Axis("the whole loop of a tiny net at 32x32, a tenth of the labels wrong", "training images", 10_000),
 }
 
 
@@ -70,7 +71,7 @@ class Line:
 def main(arguments):
     """Draw what is in a saved file beside a page and fill the page's section."""
     saved = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    page = Path(arguments[1]) if len(arguments) > 1 else PAGE
+    page = page_for(saved, *arguments[1:])
     text = filled(page.read_text(encoding="utf-8"), section(saved), part=PART)
     for axis, points in points_of(saved).items():
         draw(axis, points, page.parent / picture(axis))
@@ -151,7 +152,7 @@ def matrix_lines(saved):
     told = [one["extra_info"] for one in saved["benchmarks"] if one["extra_info"].get("format") == MATRIX]
     lines = [
         f"| {one['cells']} | {one['stages']} | {one['workers']} | {one['wall_seconds']:.1f} | {one['stage_seconds']:.1f} | "
-        f"{100 * one['overhead']:.1f} % | {one['second_run_seconds']:.2f} |"
+        f"{ceil(1000 * one['overhead']) / 10:.1f} % | {ceil(100 * one['second_run_seconds']) / 100:.2f} |"
         for one in told
     ]
     head = "| cells | stages | workers | wall, s | stages' own seconds, sum | overhead | second run, s |"
@@ -166,11 +167,11 @@ def slope_lines(found):
         lines.append(
             f"| {points[0]['size']:,} to {points[-1]['size']:,} {about.unit} | {about.title} | "
             f"{time.slope * about.per:.3g} s per {about.per:,} | {time.r2:.4f} | {last_over_mean(points):.2f} | "
-            f"{memory.slope * about.per:.2g} MB per {about.per:,} |"
+            f"{memory.slope * about.per:.2g} MB per {about.per:,} | {memory.r2:.4f} |"
         )
     return [
-        "| what grows | of what | time | R² | last stretch | own memory |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| what grows | of what | time | R² | last stretch | own memory | R² |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
         *lines,
     ]
 
@@ -193,7 +194,8 @@ def notes(saved):
     memory = (
         f"{largest['size']:,} images, which are {largest['data_mb']:g} MB, take {largest['own_mb']:.0f} MB: {grown:.0f} MB, or "
         f"{grown / largest['data_mb']:.2f} times their bytes, more than the same run with {smallest['size']:,}. The model's own "
-        "is in both."
+        "is in both. The images lie in mapped files, whose pages are not in it: with all of them it is "
+        f"{1 + grown / largest['data_mb']:.2f} times."
     )
     return (
         OVERHEAD,

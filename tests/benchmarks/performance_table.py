@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from statistics import median
 
-from marked_page import PAGE, filled
+from marked_page import filled, page_for
 
 FORMAT = "adcorda-harness/peers/1"
 PART = "peers"
@@ -25,10 +25,21 @@ HOW_MEASURED = (
     "in each of which the sides take turns, each in a process of its own. Ratios, peer over ours, are medians of the rounds' own, "
     "with the least and the most of them, and are rounded down."
 )
-WHO = (
-    "- Peers are called as their users call them: the plain model, the C library's allocator, torch's own choice of threads.",
-    "- With our allocator: the peer, too, in a process started as the workers are; in long rounds, in the first alone.",
+CALLED = (
+    "- Peers are called as their users call them: the plain model, the C library's allocator, torch's own choice of threads. "
+    "Models, attacks and our twin, which an experiment makes once a stage, are made before the clock starts; our verdict by the "
+    "original classifier is within our seconds."
 )
+KEPT = (
+    "- With our allocator: the peer, too, in a process started as the workers are; in long rounds, in the first alone, so that "
+    "this ratio is of one round."
+)
+STEPS = (
+    "- Attack steps and the bare passes that they are held against take turns in one process, started as the workers are; the "
+    "twin's bare passes go in parts of the size that an attack's go in."
+)
+NORMS = "- Median norms are of the images that both reached."
+WHO = (CALLED, KEPT, STEPS, NORMS)
 HOW_REPEATED = (
     "- To repeat it: `HARNESS_BENCH_WEIGHTS=FILE HARNESS_BENCH_IMAGES=FOLDER make bench`, with a checkpoint of a CIFAR ResNet-20 "
     "and a folder with `train/CLASS/*`; without them a net trained on the embedded digits stands in."
@@ -37,8 +48,9 @@ HOW_REPEATED = (
 
 def main(arguments):
     """Put the table of a saved file between a page's markers."""
-    saved, page = Path(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else PAGE
-    text = filled(page.read_text(encoding="utf-8"), section(json.loads(saved.read_text(encoding="utf-8"))), part=PART)
+    saved = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    page = page_for(saved, *arguments[1:])
+    text = filled(page.read_text(encoding="utf-8"), section(saved), part=PART)
     page.write_text(text, encoding="utf-8")
 
 
@@ -113,7 +125,15 @@ def notes(saved, contests):
         str(saved["datetime"])[:10],
         *dict.fromkeys(contest["data"] for contest in contests),
     )
-    return (f"- {', '.join(machine)}.", f"- Seconds are medians of {rounds} rounds, {HOW_MEASURED}", *WHO, HOW_REPEATED)
+    return (
+        f"- {', '.join(machine)}.",
+        f"- Seconds are medians of {rounds} rounds, {HOW_MEASURED}",
+        CALLED,
+        KEPT,
+        STEPS,
+        NORMS,
+        HOW_REPEATED,
+    )
 
 
 if __name__ == "__main__":
