@@ -219,5 +219,3 @@ def test_an_attack_may_differentiate_with_torch_func():
     (expected,) = torch.autograd.grad(network(leaf).square().sum(), leaf)
     found = torch.func.grad(lambda some: classifier(some).square().sum())(images)
     torch.testing.assert_close(found, expected)
-    tangent = torch.func.jvp(lambda some: classifier(some).square().sum(), (images,), (torch.ones_like(images),))[1]
-    torch.testing.assert_close(tangent, expected.sum())

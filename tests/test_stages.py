@@ -464,7 +464,7 @@ def test_the_test_split_is_read_by_the_evaluation_alone(tmp_path):
     data = toy_data()
     run = Run(Surroundings(tmp_path, data=replace(data, test_images=None), manager=manager()))
     weights = run.adapt(perturbed=run.correct())
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         run.evaluate(weights)
 
 
