@@ -39,7 +39,7 @@ def test_parts_give_the_gradient_of_the_whole(network, at_once):
     images = random_images(COUNT)
     labels = torch.arange(COUNT) % 5
     criterion = LabelCriterion(labels, targeted=True, goal=labels, stop_early=False)
-    query = GradientQuery(network, images, criterion, drops_met=True)
+    query = GradientQuery(network, images, criterion=criterion, drops_met=True)
     gradient, logits = query.run(at_once)
     torch.testing.assert_close(gradient, whole_gradient(network, images, criterion))
     torch.testing.assert_close(logits, network(images).detach())
@@ -52,7 +52,7 @@ def test_samples_that_are_not_met_get_their_gradient_wherever_they_stand(network
     met[place_of_the_unmet] = False
     labels = labels_met_by(network, images, met=met)
     criterion = LabelCriterion(labels, targeted=True, goal=labels)
-    gradient, _ = GradientQuery(network, images, criterion, drops_met=True).run(at_once=10)
+    gradient, _ = GradientQuery(network, images, criterion=criterion, drops_met=True).run(at_once=10)
     expected = whole_gradient(network, images, criterion)
     torch.testing.assert_close(gradient[~met], expected[~met])
     assert gradient[~met].abs().max() > 0
@@ -66,7 +66,7 @@ def test_no_backward_pass_is_spent_on_a_part_that_is_met_and_no_network_asked_ab
         assert len(some), "many networks refuse an empty batch"
         return network(some)
 
-    query = GradientQuery(asked, images, LabelCriterion(labels, targeted=True, goal=labels), drops_met=True)
+    query = GradientQuery(asked, images, criterion=LabelCriterion(labels, targeted=True, goal=labels), drops_met=True)
     gradient, _ = query.run(at_once=10)
     assert (query.passes.forward, query.passes.backward) == (COUNT, 0)
     assert not gradient.any()
@@ -77,7 +77,7 @@ def test_the_few_that_are_left_pass_once_more_together(network):
     images, met = random_images(COUNT), torch.ones(COUNT, dtype=torch.bool)
     met[[12, 25, 39]] = False
     labels = labels_met_by(network, images, met=met)
-    query = GradientQuery(network, images, LabelCriterion(labels, targeted=True, goal=labels), drops_met=True)
+    query = GradientQuery(network, images, criterion=LabelCriterion(labels, targeted=True, goal=labels), drops_met=True)
     query.run(at_once=10)
     assert (query.passes.forward, query.passes.backward) == (COUNT + 3, 3)
 
@@ -87,7 +87,7 @@ def test_every_gradient_is_given_unless_samples_are_dropped_where_they_are_met(n
     images = random_images(COUNT)
     labels = labels_met_by(network, images, met=torch.ones(COUNT, dtype=torch.bool))
     criterion = LabelCriterion(labels, targeted=True, goal=labels, stop_early=stop_early)
-    gradient, _ = GradientQuery(network, images, criterion, drops_met=drops_met).run(at_once=10)
+    gradient, _ = GradientQuery(network, images, criterion=criterion, drops_met=drops_met).run(at_once=10)
     torch.testing.assert_close(gradient, whole_gradient(network, images, criterion))
 
 

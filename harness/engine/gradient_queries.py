@@ -25,7 +25,7 @@ class GradientQuery:
     """
 
     def __init__(
-        self, network: Callable[[Tensor], Tensor], images: Tensor, criterion: Criterion, *, drops_met: bool
+        self, network: Callable[[Tensor], Tensor], images: Tensor, *, criterion: Criterion, drops_met: bool
     ) -> None:
         self.network = network
         self.images = images.detach()

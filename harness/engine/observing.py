@@ -254,7 +254,7 @@ class ObservedClassifier(nn.Module):
         See ``harness.engine.gradients.loss_gradient``. Raises ``AttackEndedError`` where the attack is at its end.
         """
         self.observer.spend()
-        query = GradientQuery(self._logits, images, criterion, drops_met=drops_met)
+        query = GradientQuery(self._logits, images, criterion=criterion, drops_met=drops_met)
         gradient, logits = query.run(at_once(images))
         passes = self.observer.passes
         passes.forward += query.passes.forward

@@ -30,7 +30,7 @@ class NoiseSearch(ABC):
     included, and is 0 where it is finished.
     """
 
-    def __init__(self, images: Tensor, bounds: tuple[float, float], steps: int, *, across_channels: bool) -> None:
+    def __init__(self, images: Tensor, bounds: tuple[float, float], *, steps: int, across_channels: bool) -> None:
         costs = [(images - bound).square() for bound in bounds]
         if across_channels and images.ndim == IMAGE_DIMENSIONS:
             costs = [cost.sum(1, keepdim=True) for cost in costs]
@@ -75,7 +75,7 @@ class NoiseSearch(ABC):
         (low, high), noise = self.bounds, self.noise[rows]
         return self.images[rows].masked_fill_(noise > 0, high).masked_fill_(noise < 0, low)
 
-    def take(self, rows: Tensor, perturbed: Tensor, reached: Tensor, met: Tensor, *, stop_early: bool) -> None:
+    def take(self, rows: Tensor, perturbed: Tensor, *, reached: Tensor, met: Tensor, stop_early: bool) -> None:
         """Take in what the patterns of the samples ``rows`` (m,) did; with ``stop_early`` who is ``met`` (m,) is finished."""
         norm, best_norm, met_norm = self.norm[rows], self.best_norm[rows], self.met_norm[rows]
         better = reached & (norm < best_norm)
@@ -114,8 +114,8 @@ class ScheduledSearch(NoiseSearch):
     trying over the patterns that remain: it cannot be overrun.
     """
 
-    def __init__(self, images: Tensor, bounds: tuple[float, float], steps: int, *, across_channels: bool) -> None:
-        super().__init__(images, bounds, steps, across_channels=across_channels)
+    def __init__(self, images: Tensor, bounds: tuple[float, float], *, steps: int, across_channels: bool) -> None:
+        super().__init__(images, bounds, steps=steps, across_channels=across_channels)
         self.density = images.new_ones(len(images)) / steps
         self.stride = self.density.clone()
 
@@ -149,8 +149,8 @@ class NestedSearch(NoiseSearch):
     its norm would not be below the best, and every other one is a random part of the best instead, the rest of it turned back.
     """
 
-    def __init__(self, images: Tensor, bounds: tuple[float, float], steps: int, *, across_channels: bool) -> None:
-        super().__init__(images, bounds, steps, across_channels=across_channels)
+    def __init__(self, images: Tensor, bounds: tuple[float, float], *, steps: int, across_channels: bool) -> None:
+        super().__init__(images, bounds, steps=steps, across_channels=across_channels)
         self.best_noise = self.noise.clone()
 
     @property

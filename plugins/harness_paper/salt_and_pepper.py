@@ -66,10 +66,10 @@ class SaltAndPepper(Attack[SaltAndPepperOptions]):
         bounds, stop_early = classifier.bounds, criterion.stop_early
         with torch.no_grad():
             logits = classifier(images)
-            search = kinds[options.search](images, bounds, self.steps, across_channels=options.across_channels)
+            search = kinds[options.search](images, bounds, steps=self.steps, across_channels=options.across_channels)
             search.start(criterion.reached(logits), criterion.met(logits), stop_early=stop_early)
             while len(rows := search.advance(self.random)):
                 perturbed, aim = search.perturbed(rows), criterion[rows]
                 logits = classifier[rows](perturbed)
-                search.take(rows, perturbed, aim.reached(logits), aim.met(logits), stop_early=stop_early)
+                search.take(rows, perturbed, reached=aim.reached(logits), met=aim.met(logits), stop_early=stop_early)
             return search.best

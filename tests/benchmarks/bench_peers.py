@@ -40,8 +40,9 @@ def data(tmp_path_factory):
     return path, subject.data
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sides(data):
+    """A process for each side, new for each contest: what a process allocated before decides how fast its memory is."""
     path, _ = data
     sides = {name: Side(name, path) for name in ENVIRONMENTS}
     yield sides
@@ -133,7 +134,7 @@ def test_salt_and_pepper(contest):
     )
     what, against = f"salt and pepper, {images} images", "Foolbox SaltAndPepperNoiseAttack"
     smallest = at_least_as_many(found, our="nested") | median_norm(found, our="nested", largest=1)
-    scheduled = at_least_as_many(found, our="schedule") | median_norm(found, our="schedule", largest=1.05)
+    scheduled = at_least_as_many(found, our="schedule") | median_norm(found, our="schedule", largest=1.15)
     corrected = f"{met(found['corrector'])} are then labelled true; the peer has no such goal"
     contest.settle(
         Row(f"{what}, first hit", against, target=100, checks=at_least_as_many(found), remark=FIRST_HIT),

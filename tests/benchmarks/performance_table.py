@@ -22,7 +22,7 @@ HEAD = (
 )
 
 HOW_MEASURED = (
-    "in each of which the sides take turns, each in a process of its own. Ratios, peer over ours, are medians of the rounds' own, "
+    "in each of which the sides take turns, each in a process of its own that does nothing else. Ratios, peer over ours, are medians of the rounds' own, "
     "with the least and the most of them, and are rounded down."
 )
 CALLED = (
