@@ -22,8 +22,8 @@ HEAD = (
 )
 
 HOW_MEASURED = (
-    "in each of which the sides take turns, each in a process of its own that does nothing else. Ratios, peer over ours, are medians "
-    "of the rounds' own, with the least and the most of them, and are rounded down."
+    "in each of which the sides take turns, each in a process of its own that does nothing else. Ratios, peer over ours, are "
+    "medians of the rounds' own, with the least and the most of them, and are rounded down."
 )
 CALLED = (
     "- Peers are called as their users call them: the plain model, the C library's allocator, torch's own choice of threads. "
