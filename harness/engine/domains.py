@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.adapting import Outputs
-from harness.engine.networks import BATCH_NORMS, has_batch_norm
+from harness.engine.networks import batch_norms, has_batch_norm
 from harness.engine.precision import LoopNetwork
 from harness.engine.together import OnePass
 
@@ -57,7 +57,7 @@ class TwoDomainForward:
             return
         self.network.train()
         if self.policy == "frozen":
-            for layer in _batch_norms(self.network):
+            for layer in batch_norms(self.network):
                 layer.eval()
         self._modes = self._modes_now()
 
@@ -93,7 +93,7 @@ class TwoDomainForward:
 @contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     """Normalize with the batch's statistics, but do not let them enter the running ones."""
-    layers = [layer for layer in _batch_norms(network) if layer.track_running_stats]
+    layers = [layer for layer in batch_norms(network) if layer.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
     try:
@@ -122,7 +122,3 @@ class DomainView:
         """Yield the images (n, C, H, W) in batches of a fixed order."""
         for pixels, _ in self._images.batches(batch_size):
             yield pixels
-
-
-def _batch_norms(network: nn.Module) -> list[torch.nn.BatchNorm2d]:
-    return [layer for layer in network.modules() if isinstance(layer, BATCH_NORMS)]  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,12 @@ def last_linear(net: nn.Module) -> nn.Linear | None:
 
 def has_batch_norm(net: nn.Module) -> bool:
     """Whether any layer keeps batch statistics."""
-    return any(isinstance(module, BATCH_NORMS) for module in net.modules())
+    return bool(batch_norms(net))
+
+
+def batch_norms(net: nn.Module) -> list[Any]:
+    """Return a network's batch-norm layers, of whatever dimension."""
+    return [module for module in net.modules() if isinstance(module, BATCH_NORMS)]
 
 
 @contextmanager

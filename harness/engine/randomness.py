@@ -32,7 +32,7 @@ def generator(*parts: object) -> torch.Generator:
 def seed_torch(seed: int) -> None:
     """Seed torch's global generators, of the CPU and of all GPUs.
 
-    ``torch.manual_seed`` does the same; where there is no GPU it takes ten times as long, since it keeps a stack trace for one.
+    ``torch.manual_seed`` does the same, and takes longer where there is no GPU: it keeps a stack trace for when there is one.
     """
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():

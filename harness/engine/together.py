@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.engine.networks import BATCH_NORMS, HOOKS
+from harness.engine.networks import HOOKS, batch_norms
 from harness.engine.randomness import isolated_generators
 
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ class OnePass:
     def __init__(self, network: PixelClassifier) -> None:
         self.network = network
         self._modules = list(network.modules())
-        self._layers = _batch_norms(network)
+        self._layers = batch_norms(network)
         self._proved: bool | None = None
-        self._undivided: set[tuple[int, int]] = set()
 
     def allowed(self, source: Tensor, target: Tensor) -> bool:
         """Whether one pass is faster, and gives and leaves behind what two would; tried out once, on a few of the images."""
@@ -63,18 +62,16 @@ class OnePass:
 
         Such a network leaves no trace, and is not asked again.
         """
-        kept = None if sizes in self._undivided else [buffer.clone() for buffer in self.network.buffers()]
+        kept = [buffer.clone() for buffer in self.network.buffers()]
         try:
             with domains_apart(self._layers, *sizes):
-                passed = passing()
+                return passing()
         except DividedBatchError:
             with torch.no_grad():
-                for buffer, before in zip(self.network.buffers(), kept or (), strict=True):
+                for buffer, before in zip(self.network.buffers(), kept, strict=True):
                     buffer.copy_(before)
             self._proved = False
             return None
-        self._undivided.add(sizes)
-        return passed
 
     def _watched(self) -> bool:
         """Whether something hangs on a module that expects one domain at a time, or stands for its forward function."""
@@ -185,7 +182,7 @@ def _alike(network: PixelClassifier, source: Tensor, target: Tensor) -> bool:
             with isolated_generators(0):
                 apart = torch.cat([two(batch) for batch in batches])
                 drawn = _next_draws(source.device) != expected
-            with isolated_generators(0), domains_apart(_batch_norms(one), len(source), len(target)):
+            with isolated_generators(0), domains_apart(batch_norms(one), len(source), len(target)):
                 together = one(torch.cat(batches))
             gradients = [_gradients(*passed) for passed in ((one, together), (two, apart))]
     except Exception:  # noqa: BLE001 (a network's own code may raise anything: of float64, of so few images, of a second look)
@@ -201,10 +198,6 @@ def _gradients(network: PixelClassifier, logits: Tensor) -> Tensor:
         return logits.new_zeros(0)
     found = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True, materialize_grads=True)
     return torch.cat([one.flatten() for one in found])
-
-
-def _batch_norms(network: nn.Module) -> list[Any]:
-    return [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
 
 
 def _next_draws(device: torch.device) -> tuple[float, ...]:
