@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from harness.drawing import Drawing, Figure, Perturbed
     from harness.engine.folding import fold_batch_norm
     from harness.engine.gradients import input_gradient, loss_gradient
+    from harness.engine.images import moved
     from harness.engine.norms import per_sample, per_sample_norm
     from harness.engine.rounding import undo_rounding
     from harness.engine.torchvision_compat import import_torchvision
@@ -87,6 +88,7 @@ _HOMES = {
     "harness.drawing": ("Drawing", "Figure", "Perturbed"),
     "harness.engine.folding": ("fold_batch_norm",),
     "harness.engine.gradients": ("input_gradient", "loss_gradient"),
+    "harness.engine.images": ("moved",),
     "harness.engine.norms": ("per_sample", "per_sample_norm"),
     "harness.engine.rounding": ("undo_rounding",),
     "harness.engine.torchvision_compat": ("import_torchvision",),
@@ -159,6 +161,7 @@ __all__ = [
     "import_torchvision",
     "input_gradient",
     "loss_gradient",
+    "moved",
     "per_sample",
     "per_sample_norm",
     "undo_rounding",

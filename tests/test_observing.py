@@ -5,9 +5,23 @@ import torch
 from toys import conv_classifier, random_images, threshold_classifier
 
 from harness.criteria import LabelCriterion
-from harness.engine.observing import AllHitError, Iterates, ObservedClassifier, Observer, PassesSpentError, ThreatModel
+from harness.engine.iterates import Iterates, ThreatModel
+from harness.engine.observing import AllHitError, ObservedClassifier, Observer, PassesSpentError
 
 ORIGINALS = torch.tensor([0.4, 0.3, 0.2, 0.1]).reshape(4, 1, 1, 1)
+
+
+@pytest.fixture(autouse=True, params=["asks", "never waits"])
+def waiting(request, monkeypatch):
+    """Let all of this hold, too, for what is done on devices that are not asked for values."""
+
+    class Watched(Iterates):
+        def __init__(self, *args, **how):
+            super().__init__(*args, **how)
+            self.may_wait &= request.param == "asks" or self.confirm is not None
+
+    monkeypatch.setitem(globals(), "Iterates", Watched)
+    return request.param
 
 
 def pixels(*values):
@@ -219,3 +233,35 @@ def test_an_attack_may_differentiate_with_torch_func():
     (expected,) = torch.autograd.grad(network(leaf).square().sum(), leaf)
     found = torch.func.grad(lambda some: classifier(some).square().sum())(images)
     torch.testing.assert_close(found, expected)
+
+
+def random_query(draws):
+    """Return a view's rows or None, images around some samples, some of them useless, and their labels."""
+    kind = int(torch.randint(4, (), generator=draws))
+    rows = None if kind in {0, 3} else torch.randperm(6, generator=draws)[:4]
+    count = {0: 6, 1: 4, 2: 9, 3: 8}[kind]
+    images = torch.rand(count, 1, 2, 2, generator=draws) * 1.2 - 0.1
+    images[torch.rand(count, generator=draws) < 0.1] = torch.nan
+    return rows, images, torch.randint(2, (count,), generator=draws)
+
+
+@pytest.mark.parametrize("select", ["first-hit", "min-norm"])
+@pytest.mark.parametrize(("norm", "eps"), [("l0", 4), ("l1", 1.5), ("l2", 0.9), ("linf", 0.6)])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_waiting_for_the_device_the_same_iterates_count(select, norm, eps, seed):
+    draws = torch.Generator().manual_seed(seed)
+    originals, goal = torch.rand(6, 1, 2, 2, generator=draws), torch.ones(6, dtype=torch.int64)
+    criterion = LabelCriterion(goal, targeted=True, goal=goal)
+    both = [Iterates(originals, criterion, select=select, threat=ThreatModel(norm, eps=eps)) for _ in range(2)]
+    for iterates, may_wait in zip(both, (True, False), strict=True):
+        iterates.may_wait = may_wait
+    for number in range(12):
+        rows, images, labels = random_query(draws)
+        for iterates in both:
+            iterates.passes.forward = 6 * number
+            iterates.offer(images, torch.nn.functional.one_hot(labels, 2).float(), rows)
+        one, other = both
+        for name in ("images", "norms", "hit", "hit_after"):
+            torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
+    assert one.hit.any()
+    assert select == "min-norm" or not one.hit_after[one.hit].eq(one.hit_after[one.hit][0]).all()

@@ -18,8 +18,9 @@ from toys import Run, Surroundings, conv_classifier, random_images
 from harness.api import Attack, Capabilities, NoOptions, Quantizer
 from harness.engine.attacking import Corrector
 from harness.engine.guarding import Guard
+from harness.engine.iterates import ThreatModel
 from harness.engine.networks import frozen_copy
-from harness.engine.observing import ObservedClassifier, Observer, ThreatModel
+from harness.engine.observing import ObservedClassifier, Observer
 from harness.engine.prediction import labelled_true, predict
 from harness.engine.quantizing import attackable
 from harness.errors import ContractError, SpecError

@@ -12,14 +12,8 @@ import torch
 
 from harness.criteria import attack_criterion, correction_criterion, needs_predictions
 from harness.engine.guarding import Guard
-from harness.engine.observing import (
-    AttackEndedError,
-    Iterates,
-    ObservedClassifier,
-    Observer,
-    PassesSpentError,
-    ThreatModel,
-)
+from harness.engine.iterates import Iterates, ThreatModel
+from harness.engine.observing import AttackEndedError, ObservedClassifier, Observer, PassesSpentError
 from harness.engine.passes import PassCount
 from harness.engine.prediction import labelled_true
 

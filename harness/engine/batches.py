@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import pad
 
+from harness.engine.images import moved
 from harness.engine.randomness import generator
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def augment(images: Tensor, kind: str, *, key: tuple[object, ...]) -> Tensor:
         return images
     draws = generator(*key)
     flipped = torch.rand(len(images), generator=draws) < 0.5
-    images = torch.where(flipped.to(images.device).reshape(-1, 1, 1, 1), images.flip(3), images)
+    images = torch.where(moved(flipped, images.device).reshape(-1, 1, 1, 1), images.flip(3), images)
     return images if kind == "flip" else _crop(images, draws)
 
 
@@ -67,7 +68,8 @@ def _crop(images: Tensor, draws: torch.Generator) -> Tensor:
     height, width = images.shape[-2:]
     margin = max(height // 8, 1)
     padded = pad(images, (margin, margin, margin, margin))
-    top, left = torch.randint(0, 2 * margin + 1, (2, len(images)), generator=draws).to(images.device)
+    offsets = torch.randint(0, 2 * margin + 1, (2, len(images)), generator=draws)
+    top, left = moved(offsets, images.device)
     rows = (top[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
     columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, None, :]
     samples = torch.arange(len(images), device=images.device)[:, None, None, None]

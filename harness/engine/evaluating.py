@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.engine.guarding import Guard
-from harness.engine.observing import ObservedClassifier, Observer, ThreatModel
+from harness.engine.iterates import ThreatModel
+from harness.engine.observing import ObservedClassifier, Observer
 from harness.engine.prediction import labelled_true
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
 from harness.engine.tallying import EVERY_CHECK, Tally, part_share_names

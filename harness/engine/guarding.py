@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from harness.engine.iterates import ThreatModel
     from harness.engine.networks import PixelClassifier
-    from harness.engine.observing import ThreatModel
     from harness.engine.quantizing import Attackable
     from harness.references import Gradients
 

@@ -146,11 +146,18 @@ class Memory(nn.Module):
         self.register_buffer("features", torch.zeros(capacity, num_features))
         self.register_buffer("logits", torch.zeros(capacity, num_classes))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        # The same number without a wait for the device; None after a checkpoint was loaded.
+        self._count: int | None = 0
+        self.register_load_state_dict_post_hook(Memory._ask_again)  # type: ignore[no-untyped-call]  # torch's own
+
+    def _ask_again(self, _loaded: object) -> None:
+        self._count = None
 
     def past(self) -> Outputs:
         """Return what is remembered."""
-        count = int(self.filled)
-        start = len(self.features) - count
+        if self._count is None:
+            self._count = int(self.filled)
+        start = len(self.features) - self._count
         return Outputs(self.features[start:], self.logits[start:])
 
     def remember(self, features: Tensor, logits: Tensor) -> None:
@@ -159,3 +166,5 @@ class Memory(nn.Module):
         self.features = torch.cat([self.features, features.detach()])[-capacity:]
         self.logits = torch.cat([self.logits, logits.detach()])[-capacity:]
         self.filled = (self.filled + len(features)).clamp(max=capacity)
+        if self._count is not None:
+            self._count = min(self._count + len(features), capacity)

@@ -17,17 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.gradient_queries import GradientQuery
-from harness.engine.norms import per_sample_norm
 from harness.engine.passes import PassCount
 from harness.engine.precision import lowered
 from harness.engine.prediction import CPU_BATCH_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness.budget import Precision
-    from harness.contract import Criterion, Norm
-    from harness.criteria import LabelCriterion, Select
+    from harness.contract import Criterion
+    from harness.engine.iterates import Iterates
     from harness.engine.quantizing import Attackable
 
 
@@ -47,141 +44,6 @@ SMALL_SIZE = 32
 """The height and width up to which ``CPU_BATCH_SIZE`` images at once are best on a CPU; of larger images, as many pixels."""
 FEWEST_AT_ONCE = 8
 """Images that go through the network at once on a CPU, however large they are."""
-
-BOUNDS_TOLERANCE = 1e-5
-EPS_TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True)
-class ThreatModel:
-    """What a perturbed image must keep to: the pixels' ``bounds``, and ``eps`` in ``norm`` where there is one."""
-
-    norm: Norm
-    bounds: tuple[float, float] = (0.0, 1.0)
-    eps: float | None = None
-
-    @property
-    def largest_norm(self) -> float:
-        """The largest norm of a perturbation, with what float rounding adds."""
-        return torch.inf if self.eps is None else self.eps * (1 + EPS_TOLERANCE) + EPS_TOLERANCE
-
-    def within_bounds(self, images: Tensor) -> Tensor:
-        """Tell (N,) which images (N, …) lie within the bounds; those that are not finite do not."""
-        low, high = self.bounds
-        inside = (images >= low - BOUNDS_TOLERANCE) & (images <= high + BOUNDS_TOLERANCE)
-        return inside.flatten(1).all(1)
-
-
-class Iterates:
-    """The iterates of a batch that count so far: the first hit, or the hit of smallest norm, of each sample.
-
-    A query outside the threat model is no iterate: many attacks project or clip only what they return. ``confirm`` asks the
-    original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none. With
-    ``confirms_all`` it is asked of every better hit. ``refused`` (N,): of which samples it said no.
-    ``hit_after`` (N,): how many passes per image of the batch, by the count ``passes``, each sample's first hit took; infinite
-    without one.
-    """
-
-    def __init__(
-        self,
-        originals: Tensor,
-        criterion: LabelCriterion,
-        *,
-        select: Select,
-        threat: ThreatModel,
-        confirm: Callable[[Tensor, Tensor], Tensor] | None = None,
-        confirms_all: bool = False,
-        passes: PassCount | None = None,
-    ) -> None:
-        self.passes = passes or PassCount()
-        self.originals = originals
-        self.criterion = criterion
-        self.select = select
-        self.threat = threat
-        self.confirm = confirm if confirms_all or select == "first-hit" else None
-        self.images = originals.clone()
-        self.norms = torch.full((len(originals),), torch.inf, device=originals.device)
-        self.hit = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
-        self.refused = torch.zeros_like(self.hit)
-        self.hit_after = torch.full((len(originals),), torch.inf, device=originals.device)
-
-    @property
-    def settled(self) -> Tensor:
-        """The samples (N,) that are done: the original confirmed their first hit."""
-        done = self.select == "first-hit" and self.confirm is not None
-        return self.hit if done else torch.zeros_like(self.hit)
-
-    def offer(self, images: Tensor, logits: Tensor, rows: Tensor | None) -> None:
-        """Look at one query (n, …) of the samples ``rows`` (m,), None for the whole batch; n ≠ m: by nearest originals."""
-        if self.select == "final" or images.shape[1:] != self.originals.shape[1:]:
-            return
-        asked = len(self.originals) if rows is None else len(rows)
-        if len(images) == asked:
-            self._take(images, self._criterion(rows).met(logits), rows)
-        elif asked and len(images):
-            self._take_nearest(images, logits, self._nearest(images, rows))
-
-    def _take_nearest(self, images: Tensor, logits: Tensor, nearest: Tensor) -> None:
-        self._take(images, self._criterion(nearest).met(logits), nearest, repeated=True)
-
-    def finish(self, images: Tensor, met: Tensor) -> Tensor:
-        """Take in what the attack returned, ``met`` (N,) or not, and return the images that count (N, C, H, W)."""
-        if self.select == "final":
-            return images
-        self._take(images, met, None, confirmed=True)
-        missed = ~self.hit
-        self.images[missed] = images[missed]
-        return self.images
-
-    def told(self, met: Tensor) -> Tensor:
-        """Return after how many passes per image each sample (N,) was met first; now, where no iterate told."""
-        now = torch.full_like(self.hit_after, self.passes.total / max(len(met), 1))
-        return torch.where(met, self.hit_after.minimum(now), torch.inf).cpu()
-
-    def _criterion(self, rows: Tensor | None) -> LabelCriterion:
-        return self.criterion if rows is None else self.criterion[rows]
-
-    def _nearest(self, images: Tensor, rows: Tensor | None) -> Tensor:
-        """Return for each image (n, …) the sample (n,), among ``rows``, whose original is nearest in L2."""
-        originals = (self.originals if rows is None else self.originals[rows]).flatten(1)
-        # |x - o|² without |x|², which is the same for every original.
-        nearest = (originals.square().sum(1) - 2 * images.detach().flatten(1) @ originals.T).argmin(1)
-        return nearest if rows is None else rows[nearest]
-
-    def _take(
-        self, images: Tensor, met: Tensor, rows: Tensor | None, *, repeated: bool = False, confirmed: bool = False
-    ) -> None:
-        """Keep those of the images that are met and better; where rows are ``repeated``, the best of each sample."""
-        fresh = met.nonzero().flatten()
-        if len(fresh) == 0:
-            return
-        where = fresh if rows is None else rows[fresh]
-        candidates = images.detach()[fresh]
-        inside = self.threat.within_bounds(candidates)
-        candidates = candidates.clamp(*self.threat.bounds)
-        norms = per_sample_norm(candidates - self.originals[where], self.threat.norm)
-        better = ~self.hit[where] if self.select == "first-hit" else norms < self.norms[where]
-        better &= inside & (norms <= self.threat.largest_norm)
-        where, candidates, norms = where[better], candidates[better], norms[better]
-        if self.confirm is not None and not confirmed and len(where):
-            sure = self.confirm(candidates, where)
-            self.refused[where[~sure]] = True
-            where, candidates, norms = where[sure], candidates[sure], norms[sure]
-        if repeated:
-            best = self._best_of_each(where, norms)
-            where, candidates, norms = where[best], candidates[best], norms[best]
-        self.images[where], self.norms[where] = candidates, norms
-        now = self.passes.total / len(self.originals)
-        self.hit_after[where] = self.hit_after[where].clamp(max=now)
-        self.hit[where] = True
-
-    def _best_of_each(self, where: Tensor, norms: Tensor) -> Tensor:
-        """Return the places (m,) of each sample's first candidate, or of its nearest, among the samples ``where`` (n,)."""
-        places = torch.arange(len(where), device=where.device)
-        order = places if self.select == "first-hit" else norms.argsort(stable=True)
-        first = places.new_full((len(self.originals),), len(where))
-        first.scatter_reduce_(0, where[order], places, "amin")
-        return order[first[first < len(where)]]
 
 
 @dataclass
@@ -207,7 +69,7 @@ class Observer:
         if iterates is None:
             return
         iterates.offer(images, logits, rows)
-        if iterates.select == "first-hit" and iterates.confirm is not None and bool(iterates.hit.all()):
+        if iterates.select == "first-hit" and iterates.confirm is not None and iterates.all_hit:
             raise AllHitError
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
+from harness.engine.images import moved
 from harness.engine.networks import evaluating
 
 if TYPE_CHECKING:
@@ -57,39 +58,43 @@ def predict(network: PixelClassifier, images: ImageSet, *, batch_size: int | Non
     with evaluating(network), torch.inference_mode():
         for pixels, labels in images.batches(batch_size or batch_size_on(network.device)):
             logits = network(pixels)
-            predicted.append(logits.argmax(1).cpu())
-            losses.append(cross_entropy(logits, labels, reduction="none").cpu())
-    if not predicted:
-        return Predictions(images.labels, torch.empty(0, dtype=torch.int64), torch.empty(0))
-    return Predictions(images.labels, torch.cat(predicted), torch.cat(losses))
+            predicted.append(logits.argmax(1))
+            losses.append(cross_entropy(logits, labels, reduction="none"))
+    return _gathered(images.labels, predicted, losses)
 
 
 def classified(network: PixelClassifier, images: Tensor, labels: Tensor) -> Predictions:
     """Classify images (N, C, H, W) in [0, 1] with true labels (N,) in eval mode and float32."""
-    predicted, losses = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
+    predicted, losses = [], []
     for logits, true in _passes(network, images, labels, batch_size=None):
-        predicted.append(logits.argmax(1).cpu())
-        losses.append(cross_entropy(logits, true.to(logits.device), reduction="none").cpu())
-    return Predictions(labels.cpu(), torch.cat(predicted), torch.cat(losses))
+        predicted.append(logits.argmax(1))
+        losses.append(cross_entropy(logits, true, reduction="none"))
+    return _gathered(labels.cpu(), predicted, losses)
 
 
 def labelled_true(network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None = None) -> Tensor:
     """Tell (N,) which images (N, C, H, W) in [0, 1] the classifier labels true, in eval mode and float32, on the CPU."""
-    verdicts = [torch.empty(0, dtype=torch.bool)]
-    for logits, true in _passes(network, images, labels, batch_size=batch_size):
-        verdicts.append(logits.argmax(1).cpu() == true.cpu())
-    return torch.cat(verdicts)
+    passes = _passes(network, images, labels, batch_size=batch_size)
+    verdicts = [logits.argmax(1) == true for logits, true in passes]
+    return torch.cat(verdicts).cpu() if verdicts else torch.empty(0, dtype=torch.bool)
+
+
+def _gathered(labels: Tensor, predicted: list[Tensor], losses: list[Tensor]) -> Predictions:
+    """Return what was found batch by batch: the device is waited for once, at the end."""
+    if not predicted:
+        return Predictions(labels, torch.empty(0, dtype=torch.int64), torch.empty(0))
+    return Predictions(labels, torch.cat(predicted).cpu(), torch.cat(losses).cpu())
 
 
 def _passes(
     network: PixelClassifier, images: Tensor, labels: Tensor, *, batch_size: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits and labels batch by batch; nothing for no images, which many networks cannot reshape."""
+    """Yield logits and labels, on the device, batch by batch; nothing for no images, which many networks cannot reshape."""
     size = batch_size or batch_size_on(network.device)
     with evaluating(network), torch.inference_mode():
         for some, true in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             if len(some):
-                yield network(some.to(network.device, torch.float32)), true
+                yield network(moved(some, network.device).to(torch.float32)), moved(true, network.device)
 
 
 def batch_size_on(device: torch.device) -> int:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from harness.engine.images import moved
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -90,7 +92,7 @@ class PerSampleStreams:
         return PerSampleStreams([self._streams[row] for row in chosen.tolist()], self._device)
 
     def _shaped(self, drawn: np.ndarray, shape: Sequence[int]) -> Tensor:
-        return torch.from_numpy(drawn).reshape(len(self._streams), *shape).to(self._device)
+        return moved(torch.from_numpy(drawn).reshape(len(self._streams), *shape), self._device)
 
 
 def _stream(words: list[int], sample: int) -> np.random.Generator:

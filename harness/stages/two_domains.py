@@ -10,6 +10,7 @@ from harness.adapting import Adapter, Batch, Outputs
 from harness.engine.answers import Answers
 from harness.engine.batches import BatchOrder, augment
 from harness.engine.domains import TwoDomainForward, no_outputs
+from harness.engine.images import moved
 from harness.engine.loops import Memory
 from harness.engine.orders import ClassBalancedOrder, PairedOrder, shared_classes
 from harness.engine.prediction import predict
@@ -168,8 +169,8 @@ class TwoDomainTask:
             labels=labels if told else None,
             features=found.features,
             logits=found.logits,
-            samples=torch.searchsorted(all_rows, rows).to(device),
-            wrong=self.is_wrong[rows].to(device) if told else None,
+            samples=moved(torch.searchsorted(all_rows, rows), device),
+            wrong=moved(self.is_wrong[rows], device) if told else None,
             past=memory.past() if memory else Outputs(found.features[:0].detach(), found.logits[:0].detach()),
         )
 

@@ -77,7 +77,7 @@ def input_untouched(subject: AttackSubject) -> None:
 @check("attack")
 def within_bounds(subject: AttackSubject) -> None:
     """Return pixels within the classifier's bounds."""
-    from harness.engine.observing import BOUNDS_TOLERANCE
+    from harness.engine.iterates import BOUNDS_TOLERANCE
 
     low, high = subject.toys.network.bounds
     for outcome in subject.outcomes():
@@ -93,8 +93,8 @@ def within_bounds(subject: AttackSubject) -> None:
 @check("attack")
 def within_eps(subject: AttackSubject) -> None:
     """Move no sample farther than the option ``eps``, in the norm that is declared."""
+    from harness.engine.iterates import ThreatModel
     from harness.engine.norms import per_sample_norm
-    from harness.engine.observing import ThreatModel
 
     eps = getattr(subject.options, "eps", None)
     if eps is None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from harness.api import moved
+
 
 def shifted(images: Tensor, padding: float) -> Tensor:
     """Crop each of the images (N, C, H, W) at a place of its own, after padding each side by a share of it with zeros."""
@@ -20,7 +22,7 @@ def shifted(images: Tensor, padding: float) -> Tensor:
     columns = torch.randint(2 * across + 1, (len(images), 1)) + torch.arange(width)
     samples = torch.arange(len(images), device=images.device)[:, None, None]
     picked = padded.permute(0, 2, 3, 1)[
-        samples, rows.to(images.device)[:, :, None], columns.to(images.device)[:, None, :]
+        samples, moved(rows, images.device)[:, :, None], moved(columns, images.device)[:, None, :]
     ]
     return picked.permute(0, 3, 1, 2)
 
@@ -28,16 +30,16 @@ def shifted(images: Tensor, padding: float) -> Tensor:
 def relit(images: Tensor, brightness: float, contrast: float) -> Tensor:
     """Scale each of the images (N, C, H, W), then its distance from its mean, by factors of 1 ± a drawn share; in [0, 1]."""
     light, spread = (1 + share * (2 * torch.rand(len(images), 1, 1, 1) - 1) for share in (brightness, contrast))
-    lit = images * light.to(images)
+    lit = images * moved(light, images.device)
     mean = lit.mean((1, 2, 3), keepdim=True)
-    return (mean + (lit - mean) * spread.to(images)).clamp(0, 1)
+    return (mean + (lit - mean) * moved(spread, images.device)).clamp(0, 1)
 
 
 def cut_out(images: Tensor, side: float) -> Tensor:
     """Fill a rectangle of a share of each side, centred anywhere, of each of the images (N, C, H, W) with its mean."""
     height, width = images.shape[-2:]
     rows, columns = _span(len(images), height, side), _span(len(images), width, side)
-    hole = (rows[:, :, None] & columns[:, None, :])[:, None].to(images.device)
+    hole = moved((rows[:, :, None] & columns[:, None, :])[:, None], images.device)
     return torch.where(hole, images.mean((1, 2, 3), keepdim=True), images)
 
 

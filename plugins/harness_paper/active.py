@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.api import Classifier, Criterion, SampleStreams
+    from harness.api import Classifier, Criterion
 
 
 class ActiveSet:
@@ -30,20 +30,15 @@ class ActiveSet:
         """
         if not self.criterion.stop_early:
             return None
-        met = self.criterion.met(logits)
         # The one wait for the device in a step; what follows happens only when a sample finished.
-        if not bool(met.any()):
+        kept = (~self.criterion.met(logits)).nonzero().flatten()
+        if len(kept) == len(logits):
             return None
-        kept = (~met).nonzero().flatten()
         self._store(images)
         self.rows = kept if self.rows is None else self.rows[kept]
         classifier, criterion = self._whole
         self.classifier, self.criterion = classifier[self.rows], criterion[self.rows]
         return kept
-
-    def streams(self, whole: SampleStreams) -> SampleStreams:
-        """Return the active samples' random streams out of the batch's."""
-        return whole if self.rows is None else whole[self.rows]
 
     def finish(self, images: Tensor) -> Tensor:
         """Return the whole batch (N, …): ``images`` (n, …) of the active samples, what was kept of the others."""

@@ -26,6 +26,8 @@ from harness.api import (
 from harness_paper.active import ActiveSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from harness.api import SampleStreams
@@ -68,6 +70,7 @@ class DDN(Attack[DDNOptions]):
         options, bounds = self.options, classifier.bounds
         active = ActiveSet(classifier, criterion)
         search = _Search.start(images, bounds, options.init_epsilon)
+        directions = _Directions(self.random)
         for step in range(options.steps - 1):
             gradient, logits = loss_gradient(active.classifier, search.perturbed, active.criterion, drops_met=True)
             kept = active.drop_met(search.perturbed, logits)
@@ -78,7 +81,7 @@ class DDN(Attack[DDNOptions]):
             reached = active.criterion.reached(logits)
             search.keep_smallest(reached)
             search.resize(reached, options.gamma)
-            direction = _unit(gradient, active.streams(self.random))
+            direction = directions.of(gradient, step=step, rows=active.rows)
             search.move(direction, step_length(step, options.steps), bounds)
         else:
             search = self._last(active, search)
@@ -140,12 +143,29 @@ class _Search:
         return _Search(*(value[rows] for value in vars(self).values()))
 
 
-def _unit(gradient: Tensor, streams: SampleStreams) -> Tensor:
-    """Scale ``gradient`` (n, …) to the norm 1, in place, with a random direction where it is zero."""
-    norms = per_sample_norm(gradient, "l2")
-    vanished = (norms == 0).nonzero().flatten()
-    if len(vanished):
-        # Each from its own sample's stream: nobody else's result depends on it.
-        gradient[vanished] = streams[vanished].normal(gradient.shape[1:]).to(gradient.dtype)
+class _Directions:
+    """Unit directions out of the gradients of a batch (N, …), random ones where a gradient is zero.
+
+    They are noise of the sample's own stream, so that nobody else's result depends on it: drawn once, if at all, and turned by a
+    pixel at each step.
+    """
+
+    def __init__(self, streams: SampleStreams) -> None:
+        self._streams = streams
+        self._noise: Tensor | None = None
+
+    def of(self, gradient: Tensor, *, step: int, rows: Tensor | None) -> Tensor:
+        """Scale ``gradient`` (n, …) of some rows (n,) of the batch, None for all, to the norm 1, in place."""
         norms = per_sample_norm(gradient, "l2")
-    return gradient.div_(per_sample(norms.clamp_min_(1e-12), gradient))
+        vanished = norms == 0
+        # A CPU says at once whether there is one; an accelerator is not waited for.
+        if not gradient.is_cpu or bool(vanished.any()):
+            gradient = self._random(gradient.shape[1:], step, rows).where(per_sample(vanished, gradient), gradient)
+            norms = per_sample_norm(gradient, "l2")
+        return gradient.div_(per_sample(norms.clamp_min_(1e-12), gradient))
+
+    def _random(self, shape: Sequence[int], step: int, rows: Tensor | None) -> Tensor:
+        if self._noise is None:
+            self._noise = self._streams.normal(shape)
+        noise = self._noise if rows is None else self._noise[rows]
+        return noise.flatten(1).roll(step, 1).reshape(noise.shape)

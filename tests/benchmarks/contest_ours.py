@@ -14,8 +14,9 @@ from harness.criteria import correction_criterion
 from harness.engine.attacking import Attacker, Corrector
 from harness.engine.evaluating import EvaluatorRun
 from harness.engine.folding import attack_ready
+from harness.engine.iterates import Iterates, ThreatModel
 from harness.engine.networks import frozen_copy, placed
-from harness.engine.observing import Iterates, ObservedClassifier, Observer, ThreatModel, at_once
+from harness.engine.observing import ObservedClassifier, Observer, at_once
 from harness.engine.passes import PassCount
 from harness.manager import Manager
 from harness.plugin_options import validated_options
