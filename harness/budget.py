@@ -42,6 +42,11 @@ class Training(BaseModel):
         description="What the network computes in while it is trained; bfloat16 is mixed precision, weights and losses stay "
         "float32, and so does every evaluation.",
     )
+    compile: bool = Field(
+        False,
+        description="Whether training passes go through torch.compile: worth it where networks are of many small layers, as "
+        "EfficientNets, and are trained for long; no faster for ResNets.",
+    )
     clip_norm: PositiveFloat | None = Field(
         None, description="The largest norm of all gradients together; longer ones are scaled down to it."
     )

@@ -23,6 +23,7 @@ from harness.results import cells_in, experiment_name, results_folder
 from harness.run_state import RunState, survey
 from harness.runner import Runner, Watcher, results_locked
 from harness.spec import find_spec, load_specs
+from harness.stages.jobs import compiles
 from harness.store import Store, atomic_write
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def run(prepared: Prepared, watcher: Watcher, *, checkpoint_seconds: float = 20.
     with results_locked(prepared.results):
         state = survey(prepared.plan, prepared.store, prepared.results)
         check_models(state, prepared.manager)
+        check_compiling(state, prepared.setting)
         remove_leftovers(prepared)
         set_superseded_aside(prepared.plan, prepared.results)
         atomic_write(prepared.results / "spec.yaml", prepared.spec.read_bytes())
@@ -105,6 +107,14 @@ def check_models(state: RunState, manager: Manager) -> None:
         if stage.kind == "baseline" and (subject.model, subject.shape) not in built:
             build_network(subject.model, subject.shape, manager, seed=subject.seed)
             built.append((subject.model, subject.shape))
+
+
+def check_compiling(state: RunState, setting: Setting) -> None:
+    """Compile a sum where a stage that is left goes through torch.compile. Raises ``HarnessError`` where torch cannot."""
+    if any(compiles(stage.job) for stage in state.remaining()):
+        from harness.engine.compiling import check_compiler
+
+        check_compiler(setting.device)
 
 
 def tables_of(results: Path) -> list[Table]:

@@ -91,6 +91,7 @@ class SubjectRows:
             experiment.attack_batch_size,
             experiment.attack_passes,
             experiment.attack_precision,
+            experiment.attack_compile,
             self._rival() if "transferred" in experiment.control_names else None,
         )
         self.baseline_evaluate = self._evaluate("target", "corrected", self.baseline, None)
@@ -317,6 +318,8 @@ class SubjectRows:
         attack: dict[str, Any] = {} if passes is None else {"attack_passes": passes, "attack_batch_size": size}
         if self.experiment.attack_precision != "float32":
             attack["attack_precision"] = self.experiment.attack_precision
+        if self.experiment.attack_compile:
+            attack["attack_compile"] = True
         whole = {**budget, **attack, "steps": steps, "validations": min(adaptation.validations, steps)}
         return self._tuned_budget(whole) if self.resolved.search else whole
 

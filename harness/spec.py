@@ -128,6 +128,11 @@ class Experiment(Section):
         "It pays where the first hit counts: of smallest norms every one on the way is asked about in float32. A last iterate "
         "(select: final) is taken as it is.",
     )
+    attack_compile: bool = Field(
+        False,
+        description="Whether correctors' own passes go through torch.compile: worth it where networks are of many small layers, "
+        "as EfficientNets, and attacks are long; no faster for ResNets. What is corrected is decided without it.",
+    )
 
     @field_validator("adapters")
     @classmethod

@@ -9,7 +9,7 @@ from broken_yaml import BROKEN_YAML, spec
 KEYS = [
     spec(
         "an unknown key",
-        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_passes, attack_precision, baseline, controls, correctors, dataset, description, evaluate, figures, models, name, quantization, search, seeds, validation or variants',
+        '7:1: unknown key "widgets"; expected adaptation, adapters, attack_batch_size, attack_compile, attack_passes, attack_precision, baseline, controls, correctors, dataset, description, evaluate, figures, models, name, quantization, search, seeds, validation or variants',
         widgets="widgets: 3",
     ),
     spec("a misspelt key", '7:1: unknown key "contrls"; did you mean "controls"?', controls="contrls: none"),
@@ -49,12 +49,12 @@ KEYS = [
     ),
     spec(
         "an unknown key in baseline",
-        '7:12: baseline: unknown key "colour"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
+        '7:12: baseline: unknown key "colour"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, compile, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
         baseline="baseline: {colour: red}",
     ),
     spec(
         "steps in baseline",
-        '7:12: baseline: unknown key "steps"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
+        '7:12: baseline: unknown key "steps"; expected augmentation, backbone_lr_factor, batch_size, clip_norm, compile, epochs, lr, momentum, optimizer, precision, schedule or weight_decay',
         baseline="baseline: {steps: 100}",
     ),
     spec(

@@ -68,6 +68,7 @@ class RunOptions(TypedDict, total=False):
     judge: PixelClassifier | None
     gradients: Gradients
     precision: Precision
+    compiled: bool
 
 
 class AttackRun:
@@ -76,6 +77,7 @@ class AttackRun:
     ``max_passes``: forward and backward passes per image, on average over a batch, after which the attack is ended and what it
     has found counts. ``judge``: the quantized twin where that is the subject; it decides in the network's place, and ``gradients``
     says whose the attack gets. ``precision``: what the attack's own passes are computed in; verdicts are always in float32.
+    ``compiled``: whether those passes go through torch.compile.
     """
 
     wants_true: ClassVar[bool]
@@ -93,6 +95,7 @@ class AttackRun:
         judge: PixelClassifier | None = None,
         gradients: Gradients = "full-precision",
         precision: Precision = "float32",
+        compiled: bool = False,
     ) -> None:
         self.attack = attack
         self.precision = precision
@@ -103,7 +106,13 @@ class AttackRun:
         self.examples = examples
         threat = ThreatModel(attack.capabilities.norm, network.bounds, getattr(attack.options, "eps", None))
         self._guard = Guard(
-            network, what=f'attack "{name}"', threat=threat, seed=seed, judge=judge, gradients=gradients
+            network,
+            what=f'attack "{name}"',
+            threat=threat,
+            seed=seed,
+            judge=judge,
+            gradients=gradients,
+            compiled=compiled,
         )
 
     @property
@@ -183,7 +192,8 @@ class AttackRun:
             self.attack.random = guard.streams(images, samples)
             if self.attack.capabilities.examples:
                 self.attack.examples = self._examples(images, samples)
-            perturbed = self.attack.run(ObservedClassifier(guard.twin, observer, precision=precision), given, criterion)
+            shown = ObservedClassifier(guard.twin, observer, precision=precision, compiled=guard.compiled)
+            perturbed = self.attack.run(shown, given, criterion)
         return guard.checked(perturbed, images)
 
     def _examples(self, images: Tensor, samples: Tensor) -> BatchExamples:

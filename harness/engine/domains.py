@@ -39,9 +39,11 @@ class TwoDomainForward:
         target_gradients: bool,
         source_seen: bool = True,
         precision: Precision = "float32",
+        compiled: bool = False,
     ) -> None:
         self.network = network
-        self.passing = LoopNetwork(network, precision)
+        self.passing = LoopNetwork(network, precision, compiled=compiled)
+        self._is_compiled = compiled
         self.one_pass = OnePass(network)
         self.policy = policy
         self.target_gradients = target_gradients
@@ -70,7 +72,8 @@ class TwoDomainForward:
             return self._joint(source, target)
         # Without gradients for the target a pass of its own costs less.
         separate = self.policy == "separate" and self.source_seen and self.target_gradients
-        if separate and self.one_pass.allowed(source, target):
+        # Layers that are made to tell domains apart are not compiled.
+        if separate and not self._is_compiled and self.one_pass.allowed(source, target):
             both = self.one_pass.attempt(lambda: self._joint(source, target), (len(source), len(target)))
             if both is not None:
                 return both

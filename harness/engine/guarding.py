@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
+from harness.engine.compiling import Compiled
 from harness.engine.folding import attack_ready, unfolded
 from harness.engine.networks import HOOKS, state_version
 from harness.engine.norms import per_sample_norm
@@ -34,7 +35,8 @@ class Guard:
     """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
 
     ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and ``gradients`` says whose gradients.
-    ``remark``: where the twin is slower than it could be, why.
+    ``compiled``: the twin's forward pass by torch.compile, where that is asked for. ``remark``: where the twin is slower than it
+    could be, why.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Guard:
         seed: int,
         judge: PixelClassifier | None = None,
         gradients: Gradients = "full-precision",
+        compiled: bool = False,
     ) -> None:
         self.network = network
+        self._is_compiled = compiled
         self.judge = judge
         self.gradients = gradients
         self.what = what
@@ -117,6 +121,7 @@ class Guard:
     def restore(self) -> None:
         """Make the twin anew."""
         self.twin = self._attack_ready()
+        self.compiled = Compiled(self.twin) if self._is_compiled else None
         self._version = state_version(self.twin)
         self._hung = _hung_on(self.twin)
 

@@ -80,7 +80,7 @@ class AdapterLoop:
         self.batch_size = adaptation.batch_size
         self.steps_per_epoch = ceil(len(target) / adaptation.batch_size)
         self.shrinkage: Shrinkage = adaptation.shrinkage
-        self.network: AdaptedNetwork = OwnPasses(network, adaptation.precision)
+        self.network: AdaptedNetwork = OwnPasses(network, adaptation.precision, compiled=adaptation.compile)
         self.has_batch_norm = has_batch_norm(network)
         self.source: Domain = DomainView(source)
         self.target: Domain = DomainView(target)

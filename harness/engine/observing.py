@@ -24,6 +24,7 @@ from harness.engine.prediction import CPU_BATCH_SIZE
 if TYPE_CHECKING:
     from harness.budget import Precision
     from harness.contract import Criterion
+    from harness.engine.compiling import Compiled
     from harness.engine.iterates import Iterates
     from harness.engine.quantizing import Attackable
 
@@ -77,7 +78,8 @@ class ObservedClassifier(nn.Module):
     """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it.
 
     On a CPU a query goes through the network a few images at a time. ``precision``: what the network computes in; the
-    logits are float32.
+    logits are float32. ``compiled``: the network as torch.compile makes it, for those parts of a query that are as large as any:
+    it is compiled anew for other sizes.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class ObservedClassifier(nn.Module):
         rows: Tensor | None = None,
         *,
         precision: Precision = "float32",
+        compiled: Compiled | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.compiled = compiled
         self.bounds = network.bounds
         self.num_classes = network.num_classes
         self.observer = observer
@@ -132,11 +136,12 @@ class ObservedClassifier(nn.Module):
         """Return the view for part of this view's samples: indices or a mask."""
         chosen = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
         own = chosen if self.rows is None else self.rows[chosen]
-        return ObservedClassifier(self.network, self.observer, own, precision=self.precision)
+        return ObservedClassifier(self.network, self.observer, own, precision=self.precision, compiled=self.compiled)
 
     def _logits(self, images: Tensor) -> Tensor:
+        whole = self.compiled is not None and len(images) == at_once(images)
         with lowered(self.precision, images.device):
-            logits: Tensor = self.network(images)
+            logits: Tensor = self.compiled(images) if self.compiled is not None and whole else self.network(images)
         return logits.float() if self.precision != "float32" else logits
 
     def _count_backward(self, gradient: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.adapting import Outputs
+from harness.engine.compiling import CompiledOutputs
 from harness.engine.networks import evaluating, last_linear
 
 if TYPE_CHECKING:
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
 
 
 class LoopNetwork:
-    """A classifier in the mode and the precision of the loop; what it gives is float32."""
+    """A classifier in the mode and the precision of the loop; what it gives is float32.
 
-    def __init__(self, network: PixelClassifier, precision: Precision = "float32") -> None:
+    ``compiled``: whether it is passed through as torch.compile makes it.
+    """
+
+    def __init__(
+        self,
+        network: PixelClassifier,
+        precision: Precision = "float32",
+        *,
+        compiled: bool = False,
+    ) -> None:
         self.network = network
         self.precision = precision
+        self._compiled = CompiledOutputs(network) if compiled else None
 
     @property
     def head(self) -> nn.Linear | None:
@@ -34,7 +45,7 @@ class LoopNetwork:
     def outputs(self, images: Tensor) -> Outputs:
         """Return the features (N, D) and logits (N, K) of images (N, C, H, W)."""
         with lowered(self.precision, images.device):
-            found = self.network.outputs(images)
+            found = Outputs(*self._compiled(images)) if self._compiled else self.network.outputs(images)
         return Outputs(found.features.float(), found.logits.float())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch.nn.functional import cross_entropy
 
 from harness.engine.batches import BatchOrder, augment
+from harness.engine.compiling import Compiled
 from harness.engine.precision import lowered
 from harness.engine.prediction import predict
 from harness.engine.training import Trainer
@@ -58,6 +59,7 @@ class FineTuning:
         self.context = context
         self.seed = context.subject.training_seed
         rows = context.train.rows
+        self.passing = Compiled(network) if training.compile else network
         self.order = BatchOrder(rows, rows, batch_size=training.batch_size, key=("baseline", self.seed))
 
     def losses(self, step: int) -> dict[str, Tensor]:
@@ -66,7 +68,7 @@ class FineTuning:
         images, labels = self.context.train.gather(self.order.batch(step))
         images = augment(images, self.training.augmentation, key=("baseline-augmentation", self.seed, step))
         with lowered(self.training.precision, images.device):
-            logits = self.network(images)
+            logits = self.passing(images)
         return {"cross-entropy": cross_entropy(logits.float(), labels)}
 
     def trained(self, step: int) -> None:

@@ -141,6 +141,7 @@ def _corrector(
         seed=derive_seed("attack", resolved.plugin.name, job.subject.seed),
         max_passes=job.max_passes,
         precision=job.precision,
+        compiled=job.compile,
         judge=None if judge is network else judge,
         gradients=job.subject.gradients,
         examples=TrainingExamples(context.train.subset(split.tensors["right"])) if kind.capabilities.examples else None,

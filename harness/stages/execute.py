@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness.engine.compiling import forget_compiled
 from harness.errors import StoreError
 from harness.stages import adapt, baseline, correct, evaluate, figure, measure, search, sham, split, transfer
 from harness.stages.context import Context
@@ -57,7 +58,10 @@ def _make(stage: Stage, workshop: Workshop, progress: Callable[[int, int], None]
     partial = workshop.store.partial(stage.key, every_seconds=workshop.checkpoint_seconds)
     context = Context(workshop, stage.job.subject, partial, progress)
     start = time.perf_counter()
-    artifact = _RUN[stage.kind](stage.job, inputs, context)
+    try:
+        artifact = _RUN[stage.kind](stage.job, inputs, context)
+    finally:
+        forget_compiled()
     times = {**artifact.times, "seconds": time.perf_counter() - start}
     workshop.store.save(stage.kind, stage.key, replace(artifact, times=times))
     partial.clear()

@@ -94,6 +94,7 @@ class CorrectJob:
     batch_size: int
     max_passes: int | None = None
     precision: Precision = "float32"
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,3 +208,14 @@ KIND_OF: dict[type[Job], StageKind] = {
     MeasureJob: "measure",
     FigureJob: "figure",
 }
+
+
+def compiles(job: Job) -> bool:
+    """Whether some of a job's passes go through torch.compile."""
+    if isinstance(job, CorrectJob):
+        return job.compile
+    if isinstance(job, SearchJob):
+        return job.adaptation.compile or job.arms.attack_compile
+    if isinstance(job, AdaptJob):
+        return job.adaptation.compile
+    return isinstance(job, BaselineJob) and job.training is not None and job.training.compile

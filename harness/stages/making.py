@@ -126,6 +126,7 @@ class ArmMaker:
     attack_batch_size: int
     attack_passes: int | None
     attack_precision: Precision = "float32"
+    attack_compile: bool = False
     rival: Rival | None = None
 
     def arm(self, arm: Arm, adaptation: Adaptation, manager: Manager, *, repetition: int = 0) -> ArmStages:
@@ -150,8 +151,9 @@ class ArmMaker:
         subject = maker.subject
         # Whose gradients attacks get, where the subject is quantized.
         gradients = [subject.quantizer.gradients] if subject.quantizer else []
-        own = [corrector.identity(), self.attack_batch_size, self.attack_passes, self.attack_precision, *gradients]
-        job = CorrectJob(subject, corrector, self.attack_batch_size, self.attack_passes, self.attack_precision)
+        how = self.attack_batch_size, self.attack_passes, self.attack_precision, self.attack_compile
+        job = CorrectJob(subject, corrector, *how)
+        own = [corrector.identity(), *how, *gradients]
         return maker.stage(job, {"baseline": baseline, "split": self.split}, own)
 
     def sham(self, correct: Stage | None, corrector: ResolvedCorrector | None, manager: Manager) -> Stage | None:

@@ -64,6 +64,7 @@ class TwoDomainTask:
             target_gradients=capabilities.target,
             source_seen=capabilities.source,
             precision=job.adaptation.precision,
+            compiled=job.adaptation.compile,
         )
         self.prepares = capabilities.source and type(adapter).prepare is not Adapter.prepare
         self.is_wrong = torch.zeros(len(context.data.train_labels), dtype=torch.bool)

@@ -13,7 +13,7 @@ from statistics import median
 import contest_subject
 import pytest
 from contest import KEPT, OURS, PEER, Contest, Row, both, ours, theirs
-from contest_sides import ENVIRONMENTS, Side
+from contest_sides import ENVIRONMENTS, Side, Work
 
 SMALL = os.environ.get("HARNESS_BENCH_SMALL") == "1"
 ROUNDS = 2 if SMALL else 5
@@ -292,3 +292,27 @@ def test_attack_step(contest, images):
         rows.append(Row(what, bare, target=0.9, peer="twin", kept=None, ours=select, checks=checks))
         rows.append(Row(what, "the same passes of the unfolded frozen net", peer="network", kept=None, ours=select))
     contest.settle(*rows)
+
+
+LARGE = {"architecture": "efficientnet_v2_m", "size": size(96, 32), "images": size(16, 2), "times": size(3, 1)}
+COMPILED = {
+    "EfficientNetV2-M": LARGE,
+    "ResNet-18": {**LARGE, "architecture": "resnet18", "times": size(6, 1)},
+    "ResNet-20": {"architecture": None, "size": 32, "images": size(64, 2), "times": size(20, 1)},
+}
+
+
+@pytest.mark.parametrize("work", ["attack_passes", "training_steps"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled(contest, name, work):
+    if SMALL and name == "EfficientNetV2-M":
+        pytest.skip("takes minutes to compile, however small the images")
+    plain, compiled = (
+        (OURS, Work(f"contest_compiled.{work}", {**COMPILED[name], "compiled": asked})) for asked in (False, True)
+    )
+    found = contest.race({"plain": plain, OURS: compiled})
+    first, second = found[OURS]["first"], found["plain"]["second"]
+    pixels, passes = COMPILED[name]["size"], f"{COMPILED[name]['times']} {work.replace('_', ' ')}"
+    what = f"torch.compile: {passes}, {name}, {COMPILED[name]['images']} images of {pixels}x{pixels}"
+    remark = f"the first takes {first:.1f} s, with nothing on the disk, not compiled {second:.2f} s"
+    contest.settle(Row(what, "the same, not compiled", peer="plain", kept=None, remark=remark))

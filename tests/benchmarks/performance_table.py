@@ -36,7 +36,8 @@ KEPT = (
 )
 STEPS = (
     "- Attack steps and the bare passes that they are held against take turns in one process, started as the workers are; the "
-    "twin's bare passes go in parts of the size that an attack's go in."
+    "twin's bare passes go in parts of the size that an attack's go in. So do passes with and without torch.compile, with random "
+    "weights and images."
 )
 NORMS = "- Median norms are of the images that both reached."
 WHO = (CALLED, KEPT, STEPS, NORMS)
