@@ -119,7 +119,7 @@ def test_a_shrunk_covariance_is_the_blend_with_its_mean_variance_worked_out_by_h
 @pytest.mark.parametrize(("n", "width"), [(16, 4), (60, 7), (5, 12), (16, 64), (8, 1)])
 def test_the_estimated_share_is_scikit_learns(n, width):
     features = draw(n, width) @ (torch.eye(width) * 0.5 + 0.5).double() + 3
-    assert ledoit_wolf_share(features) == pytest.approx(ledoit_wolf_shrinkage(features.numpy()), rel=1e-9)
+    assert float(ledoit_wolf_share(features)) == pytest.approx(ledoit_wolf_shrinkage(features.numpy()), rel=1e-9)
     blended, share = ledoit_wolf(features.numpy())
     assert covariance(features, share).numpy() * (n - 1) / n == pytest.approx(blended, rel=1e-9)
 
@@ -132,7 +132,7 @@ def test_both_domains_are_shrunk_by_one_share():
     source, target = draw(9, 6) @ draw(6, 6, seed=9), draw(9, 6, seed=1) * torch.tensor([9.0, 1, 1, 1, 1, 1])
     shares = [ledoit_wolf_shrinkage(one.numpy()) for one in (source, target)]
     assert 0 < min(shares) < max(shares) - 0.1 < 0.9
-    assert common_share(source, target, "ledoit-wolf") == pytest.approx(sum(shares) / 2)
+    assert float(common_share(source, target, "ledoit-wolf")) == pytest.approx(sum(shares) / 2)
     labelled = batch(source, labels=torch.zeros(9, dtype=torch.int64))
     loss = adapter(shrinkage="ledoit-wolf", weight=1).losses(labelled, batch(target))["coral"]
     blends = [ledoit_wolf(one.numpy())[0] * 9 / 8 for one in (source, target)]

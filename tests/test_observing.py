@@ -11,17 +11,16 @@ from harness.engine.observing import AllHitError, ObservedClassifier, Observer, 
 ORIGINALS = torch.tensor([0.4, 0.3, 0.2, 0.1]).reshape(4, 1, 1, 1)
 
 
-@pytest.fixture(autouse=True, params=["asks", "never waits"])
-def waiting(request, monkeypatch):
-    """Let all of this hold, too, for what is done on devices that are not asked for values."""
+@pytest.fixture(params=["asks", "never waits"])
+def both_ways(request, monkeypatch):
+    """Let what is said hold, too, on devices that are not asked for values."""
+    made = Iterates.__init__
 
-    class Watched(Iterates):
-        def __init__(self, *args, **how):
-            super().__init__(*args, **how)
-            self.may_wait &= request.param == "asks" or self.confirm is not None
+    def init(self, *args, **how):
+        made(self, *args, **how)
+        self.may_wait = request.param == "asks"
 
-    monkeypatch.setitem(globals(), "Iterates", Watched)
-    return request.param
+    monkeypatch.setattr(Iterates, "__init__", init)
 
 
 def pixels(*values):
@@ -50,6 +49,7 @@ def approx(*values):
     return pytest.approx(values, abs=1e-6)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_first_hit_takes_each_samples_very_first_query_that_is_met():
     classifier, iterates = observed()
     query(classifier, 0.4, 0.9, 0.2, 0.1)
@@ -58,6 +58,7 @@ def test_first_hit_takes_each_samples_very_first_query_that_is_met():
     assert finished(iterates, 0.6, 0.6, 0.6, 0.3) == approx(0.8, 0.9, 0.9, 0.3)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_min_norm_takes_the_nearest_query_that_is_met():
     classifier, iterates = observed("min-norm")
     query(classifier, 0.4, 0.9, 0.2, 0.1)
@@ -72,6 +73,7 @@ def test_final_takes_what_was_returned_whatever_was_seen():
     assert finished(iterates, 0.6, 0.3, 0.2, 0.1) == approx(0.6, 0.3, 0.2, 0.1)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("rows", [torch.tensor([3, 1]), torch.tensor([False, True, False, True])])
 def test_a_view_for_part_of_the_batch_is_of_those_samples(rows):
     classifier, iterates = observed()
@@ -83,6 +85,7 @@ def test_a_view_for_part_of_the_batch_is_of_those_samples(rows):
     assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(*expected)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("inner", [torch.tensor([2, 0]), torch.tensor([True, False, True])])
 @pytest.mark.parametrize("outer", [torch.tensor([3, 2, 0]), torch.tensor([True, False, True, True])])
 def test_a_view_of_a_view_is_of_the_right_samples(outer, inner):
@@ -118,6 +121,7 @@ def found(iterates):
     ]
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_queries_of_another_size_and_order_are_known_by_the_nearest_original():
     classifier, iterates = watched_pairs("first-hit")
     query_pairs(classifier, (0.1, 0.95), (0.95, 0.1))
@@ -126,6 +130,7 @@ def test_queries_of_another_size_and_order_are_known_by_the_nearest_original():
     assert found(iterates) == [approx(0.95, 0.1), approx(0.1, 0.95), approx(0.5, 0.55)]
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(("select", "expected"), [("first-hit", (0.95, 0.2)), ("min-norm", (0.99, 0.02))])
 def test_of_several_candidates_in_one_query_the_first_or_the_nearest_counts(select, expected):
     classifier, iterates = watched_pairs(select)
@@ -133,18 +138,21 @@ def test_of_several_candidates_in_one_query_the_first_or_the_nearest_counts(sele
     assert found(iterates) == [approx(*expected), None, None]
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_population_around_one_sample_of_a_view_is_that_samples():
     classifier, iterates = watched_pairs("first-hit")
     query_pairs(classifier[torch.tensor([1])], (0.9, 0.3), (0.8, 0.9))
     assert found(iterates) == [None, approx(0.9, 0.3), None]
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_candidate_counts_for_the_nearest_sample_within_its_eps_alone():
     classifier, iterates = watched_pairs("first-hit", eps=0.1)
     query_pairs(classifier, (0.95, 0.2), (0.99, 0.02))
     assert found(iterates) == [approx(0.99, 0.02), None, None]
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_query_of_another_image_size_is_no_iterate():
     classifier, iterates = watched_pairs("first-hit")
     with torch.no_grad():
@@ -164,6 +172,7 @@ def test_an_attack_ends_when_its_passes_are_spent():
     assert not issubclass(PassesSpentError, Exception)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_query_outside_the_bounds_is_no_iterate():
     classifier, iterates = observed()
     query(classifier, 1.2, float("inf"), 1 + 1e-6, 0.9)
@@ -171,6 +180,7 @@ def test_a_query_outside_the_bounds_is_no_iterate():
     assert float(iterates.images.max()) == 1.0
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_query_outside_the_eps_ball_is_no_iterate():
     classifier, iterates = observed(eps=0.35)
     query(classifier, 0.8, 0.6, 0.55, 0.9)
@@ -178,6 +188,7 @@ def test_a_query_outside_the_eps_ball_is_no_iterate():
     assert finished(iterates, 0.4, 0.3, 0.2, 0.1) == approx(0.7, 0.6, 0.55, 0.1)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_what_the_attack_does_to_its_query_later_does_not_reach_the_iterate():
     classifier, iterates = observed()
     images = pixels(0.9, 0.9, 0.9, 0.9)
@@ -187,6 +198,7 @@ def test_what_the_attack_does_to_its_query_later_does_not_reach_the_iterate():
     assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(0.9, 0.9, 0.9, 0.9)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_logits_overwritten_by_the_attack_were_judged_before():
     classifier, iterates = observed()
     query(classifier, 0.9, 0.4, 0.9, 0.4).fill_(-torch.inf)
@@ -235,11 +247,33 @@ def test_an_attack_may_differentiate_with_torch_func():
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize(("select", "expected"), [("first-hit", 0.9), ("min-norm", 0.6)])
+def test_of_a_sample_that_stands_twice_in_a_view_the_first_or_the_nearest_counts(select, expected):
+    classifier, iterates = observed(select)
+    query(classifier[torch.tensor([1, 3, 1])], 0.9, 0.8, 0.6)
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(0.0, expected, 0.0, 0.8)
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_query_in_another_precision_is_kept_in_the_images_own(dtype):
+    classifier, iterates = observed("min-norm")
+    classifier(pixels(0.75, 0.25, 0.875, 0.5).to(dtype))
+    assert iterates.images.dtype == iterates.norms.dtype == torch.float32
+    assert finished(iterates, 0.0, 0.0, 0.0, 0.0) == approx(0.75, 0.0, 0.875, 0.0)
+
+
 def random_query(draws):
     """Return a view's rows or None, images around some samples, some of them useless, and their labels."""
-    kind = int(torch.randint(4, (), generator=draws))
-    rows = None if kind in {0, 3} else torch.randperm(6, generator=draws)[:4]
-    count = {0: 6, 1: 4, 2: 9, 3: 8}[kind]
+    kind = int(torch.randint(6, (), generator=draws))
+    picked = {
+        1: torch.randperm(6, generator=draws)[:4],
+        2: torch.randint(6, (7,), generator=draws),
+        3: torch.tensor([5]),
+    }
+    rows = picked.get(kind)
+    count = {0: 6, 1: 4, 2: 7, 3: 1, 4: 9, 5: 0}[kind]
     images = torch.rand(count, 1, 2, 2, generator=draws) * 1.2 - 0.1
     images[torch.rand(count, generator=draws) < 0.1] = torch.nan
     return rows, images, torch.randint(2, (count,), generator=draws)
@@ -255,13 +289,16 @@ def test_without_waiting_for_the_device_the_same_iterates_count(select, norm, ep
     both = [Iterates(originals, criterion, select=select, threat=ThreatModel(norm, eps=eps)) for _ in range(2)]
     for iterates, may_wait in zip(both, (True, False), strict=True):
         iterates.may_wait = may_wait
-    for number in range(12):
+    one, other = both
+    for number in range(16):
         rows, images, labels = random_query(draws)
         for iterates in both:
             iterates.passes.forward = 6 * number
             iterates.offer(images, torch.nn.functional.one_hot(labels, 2).float(), rows)
-        one, other = both
         for name in ("images", "norms", "hit", "hit_after"):
             torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
     assert one.hit.any()
     assert select == "min-norm" or not one.hit_after[one.hit].eq(one.hit_after[one.hit][0]).all()
+    returned, met = torch.rand(6, 1, 2, 2, generator=draws), torch.rand(6, generator=draws) < 0.5
+    assert torch.equal(*(iterates.finish(returned, met) for iterates in both))
+    assert torch.equal(*(iterates.told(met) for iterates in both))

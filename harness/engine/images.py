@@ -83,7 +83,8 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     The GPU works through what it was given before while the next batch is gathered and sent.
     """
     if tensor.device.type == "cpu" and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
+        # Pinned memory takes over a tensor's strides, and cannot be written where several places are one.
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 

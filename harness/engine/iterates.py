@@ -53,8 +53,9 @@ class Iterates:
     original classifier of first hits, images (n, …) of the samples (n,): what the twin alone labels as wanted is none. With
     ``confirms_all`` it is asked of every better hit. ``refused`` (N,): of which samples it said no.
     ``hit_after`` (N,): how many passes per image of the batch, by the count ``passes``, each sample's first hit took; infinite
-    without one. ``all_hit``: whether every sample has one; not kept where nobody is asked. ``may_wait``: whether to ask the device
-    who has a hit, and to work on those alone: a CPU answers at once, and where the original is to be asked there is no way around.
+    without one. ``all_hit``: whether every sample has one that the original confirmed, where it is asked of first hits.
+    ``may_wait``: whether to ask the device who has a hit, and to work on those alone: a CPU answers at once, and where the original
+    is to be asked there is no way around.
     """
 
     def __init__(
@@ -96,10 +97,8 @@ class Iterates:
         if len(images) == asked:
             self._take(images, self._criterion(rows).met(logits), rows)
         elif asked and len(images):
-            self._take_nearest(images, logits, self._nearest(images, rows))
-
-    def _take_nearest(self, images: Tensor, logits: Tensor, nearest: Tensor) -> None:
-        self._take(images, self._criterion(nearest).met(logits), nearest, repeated=True)
+            nearest = self._nearest(images, rows)
+            self._take(images, self._criterion(nearest).met(logits), nearest)
 
     def finish(self, images: Tensor, met: Tensor) -> Tensor:
         """Take in what the attack returned, ``met`` (N,) or not, and return the images that count (N, C, H, W)."""
@@ -125,10 +124,8 @@ class Iterates:
         nearest = (originals.square().sum(1) - 2 * images.detach().flatten(1) @ originals.T).argmin(1)
         return nearest if rows is None else rows[nearest]
 
-    def _take(
-        self, images: Tensor, met: Tensor, rows: Tensor | None, *, repeated: bool = False, confirmed: bool = False
-    ) -> None:
-        """Keep those of the images that are met and better; where rows are ``repeated``, the best of each sample."""
+    def _take(self, images: Tensor, met: Tensor, rows: Tensor | None, *, confirmed: bool = False) -> None:
+        """Keep those of the images that are met and better, the best of each sample where ``rows`` have it more than once."""
         if len(images) == 0:
             return
         if not self.may_wait and not confirmed:
@@ -145,14 +142,15 @@ class Iterates:
             sure = self.confirm(candidates, where)
             self.refused[where[~sure]] = True
             where, candidates, norms = where[sure], candidates[sure], norms[sure]
-        if repeated:
+        if rows is not None:
             best = self._best_of_each(where, norms, torch.ones_like(where, dtype=torch.bool))
             best = best[best < len(where)]
             where, candidates, norms = where[best], candidates[best], norms[best]
         self.images[where], self.norms[where] = candidates, norms
         self.hit_after[where] = self.hit_after[where].clamp(max=self._now)
         self.hit[where] = True
-        self.all_hit = bool(self.hit.all())
+        if self.select == "first-hit" and self.confirm is not None:
+            self.all_hit = bool(self.hit.all())
 
     def _take_unasked(self, images: Tensor, met: Tensor, rows: Tensor | None) -> None:
         """Do the same without waiting for the device to say how many images (n, …) that is: work is done for them all."""
@@ -173,7 +171,7 @@ class Iterates:
     def _compared(self, images: Tensor, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return images (n, …) of the samples ``where`` (n,) within the bounds, their norms, and which beat what there is."""
         inside = self.threat.within_bounds(images)
-        candidates = images.clamp(*self.threat.bounds)
+        candidates = images.clamp(*self.threat.bounds).to(self.originals.dtype)
         norms = per_sample_norm(candidates - self.originals[where], self.threat.norm)
         better = ~self.hit[where] if self.select == "first-hit" else norms < self.norms[where]
         return candidates, norms, better & inside & (norms <= self.threat.largest_norm)

@@ -148,6 +148,7 @@ class Memory(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         # The same number without a wait for the device; None after a checkpoint was loaded.
         self._count: int | None = 0
+        # The function, not the method: a copy of this memory calls it for itself.
         self.register_load_state_dict_post_hook(Memory._ask_again)  # type: ignore[no-untyped-call]  # torch's own
 
     def _ask_again(self, _loaded: object) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from harness_adaptation.moments import Share
+
 SMALLEST_CLASS = 2
 
 
@@ -72,7 +74,7 @@ class ClassWiseCoral(Adapter[ClassWiseCoralOptions]):
                 'take a larger batch_size, or shrinkage "ledoit-wolf"'
             )
 
-    def _share(self, source: Tensor, target: Tensor) -> float:
+    def _share(self, source: Tensor, target: Tensor) -> Share:
         return common_share(source, target, self.loop.shrinkage)
 
     def _classes(self, source: Batch, target: Batch) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from harness_adaptation.moments import Share
+
 
 class DeepCoralOptions(Options):
     """Options of Deep CORAL."""
@@ -80,6 +82,6 @@ class DeepCoral(Adapter[DeepCoralOptions]):
         width = num_classes if self.options.on == "logits" else num_features
         return rank_remark(self.loop.batch_size, width, self.loop.shrinkage)
 
-    def _loss(self, source: Tensor, target: Tensor, share: float) -> Tensor:
+    def _loss(self, source: Tensor, target: Tensor, share: Share) -> Tensor:
         loss = coral_loss if self.options.variant == "paper" else domainbed_loss
         return loss(source, target, share)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from harness_adaptation.moments import Share
+
 
 class JointOptions(Options):
     """Options of joint training."""
@@ -57,6 +59,6 @@ class Joint(Adapter[JointOptions]):
         width = num_classes if self.options.on == "logits" else num_features
         return rank_remark(self.loop.batch_size, width, self.loop.shrinkage)
 
-    def _compared(self, source: Batch, target: Batch) -> tuple[Tensor, Tensor, float]:
+    def _compared(self, source: Batch, target: Batch) -> tuple[Tensor, Tensor, Share]:
         ours, theirs = remembered(source, self.options.on), remembered(target, self.options.on)
         return ours, theirs, common_share(ours, theirs, self.loop.shrinkage)

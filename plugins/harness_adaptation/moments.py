@@ -11,36 +11,38 @@ if TYPE_CHECKING:
 
     from harness.api import Shrinkage
 
+    Share = float | Tensor
+
 FEWEST = 3
 
 
-def covariance(features: Tensor, shrinkage: float = 0.0) -> Tensor:
+def covariance(features: Tensor, shrinkage: Share = 0.0) -> Tensor:
     """Return the sample covariance (D, D) of features (N, D): (XᵀX − n·x̄x̄ᵀ)/(n−1), computed from centred features.
 
     The share ``shrinkage`` of it is replaced by tr(C)/d times the identity.
     """
     centred = features - features.mean(0, keepdim=True)
     sampled = centred.T @ centred / (len(features) - 1)
-    if shrinkage == 0:
+    if isinstance(shrinkage, float) and shrinkage == 0:
         return sampled
     width = features.shape[1]
     spherical = sampled.new_ones(width).diag() * (sampled.trace() / width)
     return (1 - shrinkage) * sampled + shrinkage * spherical
 
 
-def coral_loss(source: Tensor, target: Tensor, shrinkage: float = 0.0) -> Tensor:
+def coral_loss(source: Tensor, target: Tensor, shrinkage: Share = 0.0) -> Tensor:
     """Return ‖C_S − C_T‖²_F / (4 d²) of features (N, D) and (M, D)."""
     width = source.shape[1]
     return (covariance(source, shrinkage) - covariance(target, shrinkage)).square().sum() / (4 * width**2)
 
 
-def domainbed_loss(source: Tensor, target: Tensor, shrinkage: float = 0.0) -> Tensor:
+def domainbed_loss(source: Tensor, target: Tensor, shrinkage: Share = 0.0) -> Tensor:
     """Return mean((C_S − C_T)²) + mean((x̄_S − x̄_T)²) of features (N, D) and (M, D) (Gulrajani and Lopez-Paz, 2020)."""
     means = (source.mean(0) - target.mean(0)).square().mean()
     return 4 * coral_loss(source, target, shrinkage) + means
 
 
-def common_share(source: Tensor, target: Tensor, shrinkage: Shrinkage) -> float:
+def common_share(source: Tensor, target: Tensor, shrinkage: Shrinkage) -> Share:
     """Return the share that both domains' covariances are shrunk by.
 
     It is one for both, the mean of Ledoit and Wolf's two where they are asked for: two shares would set equal covariances apart.
@@ -50,20 +52,20 @@ def common_share(source: Tensor, target: Tensor, shrinkage: Shrinkage) -> float:
     return float(shrinkage)
 
 
-def ledoit_wolf_share(features: Tensor) -> float:
-    """Estimate from features (N, D) the share whose shrunk covariance is nearest the true one (Ledoit and Wolf, 2004).
+def ledoit_wolf_share(features: Tensor) -> Tensor:
+    """Estimate from features (N, D) the share () whose shrunk covariance is nearest the true one (Ledoit and Wolf, 2004).
 
-    The lesser of the matrices (N, N) and (D, D) is computed, in float64.
+    The lesser of the matrices (N, N) and (D, D) is computed, in float64. What comes of it stays on the device: nobody waits for it.
     """
     centred = (features - features.mean(0, keepdim=True)).detach().double()
     count, width = centred.shape
     trace, square = _spectral_sums(centred, count)
     apart = square - trace.square() / width
     sampling = (centred.square().sum(1).square().sum() / count - square) / count
-    return float((sampling / apart).clamp(0, 1)) if apart > 0 else 0.0
+    return (sampling / apart).clamp(0, 1).where(apart > 0, 0.0)
 
 
-def noise_floor(features: Tensor, shrinkage: float = 0.0) -> Tensor:
+def noise_floor(features: Tensor, shrinkage: Share = 0.0) -> Tensor:
     """Estimate the CORAL loss expected between two batches of one distribution, from one batch (N, D).
 
     For Gaussian features with covariance C it is 2·[tr(C)² + tr(C²)] / (4 d² (n−1)); of a shrunk difference, (1−s)² of the bracket
@@ -83,7 +85,7 @@ def noise_floor(features: Tensor, shrinkage: float = 0.0) -> Tensor:
     return bracket / (2 * width**2 * degrees)
 
 
-def domainbed_floor(features: Tensor, shrinkage: float = 0.0) -> Tensor:
+def domainbed_floor(features: Tensor, shrinkage: Share = 0.0) -> Tensor:
     """Estimate DomainBed's loss expected between two batches of one distribution, from one batch (N, D).
 
     To four times the floor of the covariances the means add 2·tr(C)/(n d). Raises ``ValueError`` below three samples.

@@ -30,7 +30,7 @@ class ActiveSet:
         """
         if not self.criterion.stop_early:
             return None
-        # The one wait for the device in a step; what follows happens only when a sample finished.
+        # The attack's one wait for the device in a step; what follows happens only when a sample finished.
         kept = (~self.criterion.met(logits)).nonzero().flatten()
         if len(kept) == len(logits):
             return None

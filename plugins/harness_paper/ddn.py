@@ -7,7 +7,7 @@ and grows after one that did not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, pi, prod
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from harness.api import SampleStreams
 
 FIRST_STEP, LAST_STEP = 1.0, 0.01
+MOST_DRAWN = 4096
+"""Random numbers a sample for directions."""
 
 
 class DDNOptions(Options):
@@ -146,8 +148,8 @@ class _Search:
 class _Directions:
     """Unit directions out of the gradients of a batch (N, …), random ones where a gradient is zero.
 
-    They are noise of the sample's own stream, so that nobody else's result depends on it: drawn once, if at all, and turned by a
-    pixel at each step.
+    They are noise of the sample's own stream, so that nobody else's result depends on it: drawn once, on a CPU when it is first
+    needed, repeated over larger images, and turned by a pixel at each step.
     """
 
     def __init__(self, streams: SampleStreams) -> None:
@@ -155,7 +157,7 @@ class _Directions:
         self._noise: Tensor | None = None
 
     def of(self, gradient: Tensor, *, step: int, rows: Tensor | None) -> Tensor:
-        """Scale ``gradient`` (n, …) of some rows (n,) of the batch, None for all, to the norm 1, in place."""
+        """Scale ``gradient`` (n, …) of some rows (n,) of the batch, None for all, to the norm 1; it may be written over."""
         norms = per_sample_norm(gradient, "l2")
         vanished = norms == 0
         # A CPU says at once whether there is one; an accelerator is not waited for.
@@ -165,7 +167,11 @@ class _Directions:
         return gradient.div_(per_sample(norms.clamp_min_(1e-12), gradient))
 
     def _random(self, shape: Sequence[int], step: int, rows: Tensor | None) -> Tensor:
+        import torch
+
+        size = prod(shape)
         if self._noise is None:
-            self._noise = self._streams.normal(shape)
+            self._noise = self._streams.normal((min(size, MOST_DRAWN),))
         noise = self._noise if rows is None else self._noise[rows]
-        return noise.flatten(1).roll(step, 1).reshape(noise.shape)
+        places = (torch.arange(size, device=noise.device) + step) % noise.shape[1]
+        return noise[:, places].reshape(-1, *shape)
