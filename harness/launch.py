@@ -110,7 +110,7 @@ def check_models(state: RunState, manager: Manager) -> None:
 
 
 def check_compiling(state: RunState, setting: Setting) -> None:
-    """Compile a sum where a stage that is left goes through torch.compile. Raises ``HarnessError`` where torch cannot."""
+    """Compile a sum where a stage that is left goes through torch.compile. Raises ``CompileError`` where torch cannot."""
     if any(compiles(stage.job) for stage in state.remaining()):
         from harness.engine.compiling import check_compiler
 

@@ -102,6 +102,8 @@ class SearchResolver:
             raise self._misnamed(at, f'"{section}" is what all arms share; a search tunes what each arm does with it')
         if section == "adaptation" and option in BUDGET_KEYS:
             raise self._misnamed(at, f"{option} is the budget, the same for every trial of every arm")
+        if section == "adaptation" and option == "compile":
+            raise self._misnamed(at, "compile decides how long it takes, not how well; set it under adaptation")
         if section == "correctors" and option in CORRECTOR_KEYS:
             raise self._misnamed(at, f"{option} makes it another corrector; list that one too, under correctors")
         if section == "adaptation" and option:
@@ -110,7 +112,7 @@ class SearchResolver:
         entries = {"adapters": self.adapters, "correctors": self.correctors}
         known = entries.get(section, {})
         if not entry or not option:
-            keys = {key: f"adaptation.{key}" for key in Adaptation.model_fields if key not in BUDGET_KEYS}
+            keys = {key: f"adaptation.{key}" for key in Adaptation.model_fields if key not in (*BUDGET_KEYS, "compile")}
             near = did_you_mean(keys.get(name, name), keys.values())
             expected = "expected adaptation.KEY, adapters.NAME.OPTION or correctors.NAME.OPTION"
             raise self._misnamed(at, f"unknown key {shown(name)}{near or f'; {expected}'}")

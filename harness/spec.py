@@ -131,7 +131,8 @@ class Experiment(Section):
     attack_compile: bool = Field(
         False,
         description="Whether correctors' own passes go through torch.compile: worth it where networks are of many small layers, "
-        "as EfficientNets, and attacks are long; no faster for ResNets. What is corrected is decided without it.",
+        "as EfficientNets, and attacks are long; no faster for ResNets. It takes a C++ compiler, and gives other last digits. On a "
+        "CPU, parts of a query of the usual size go through it. Verdicts and evaluators do without it.",
     )
 
     @field_validator("adapters")

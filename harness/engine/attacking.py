@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Required, TypedDict, Unpack
 import torch
 
 from harness.criteria import attack_criterion, correction_criterion, needs_predictions
+from harness.engine.compiling import CompiledParts
 from harness.engine.guarding import Guard
 from harness.engine.iterates import Iterates, ThreatModel
-from harness.engine.observing import AttackEndedError, ObservedClassifier, Observer, PassesSpentError
+from harness.engine.observing import AttackEndedError, ObservedClassifier, Observer, PassesSpentError, at_once
 from harness.engine.passes import PassCount
+from harness.engine.precision import lowered
 from harness.engine.prediction import labelled_true
 
 if TYPE_CHECKING:
@@ -118,7 +120,13 @@ class AttackRun:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader should know of how the attack ran, each a sentence."""
-        return () if self._guard.remark is None else (self._guard.remark,)
+        compiled = self._guard.compiled
+        unused = compiled is not None and compiled.calls == 0
+        remarks = (
+            self._guard.remark,
+            "attack_compile: none of its passes could go through torch.compile" if unused else None,
+        )
+        return tuple(remark for remark in remarks if remark is not None)
 
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""
@@ -188,13 +196,24 @@ class AttackRun:
         self, images: Tensor, criterion: LabelCriterion, samples: Tensor, observer: Observer, precision: Precision
     ) -> Tensor:
         guard = self._guard
+        compiled = self._compiled(images, precision)
+        shown = ObservedClassifier(guard.twin, observer, precision=precision, compiled=compiled)
         with guard.watching(images, samples) as given:
             self.attack.random = guard.streams(images, samples)
             if self.attack.capabilities.examples:
                 self.attack.examples = self._examples(images, samples)
-            shown = ObservedClassifier(guard.twin, observer, precision=precision, compiled=guard.compiled)
             perturbed = self.attack.run(shown, given, criterion)
         return guard.checked(perturbed, images)
+
+    def _compiled(self, images: Tensor, precision: Precision) -> CompiledParts | None:
+        """Return what parts of the usual size of a batch (N, C, H, W) go through, where that is asked for."""
+        network = self._guard.compiled
+        if network is None:
+            return None
+        parts = CompiledParts(network, min(at_once(images), len(images)))
+        with lowered(precision, images.device):
+            network.warm(images[: parts.size], kind=precision, gradients=self.attack.capabilities.gradients)
+        return parts
 
     def _examples(self, images: Tensor, samples: Tensor) -> BatchExamples:
         if self.examples is None:

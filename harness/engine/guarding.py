@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
-from harness.engine.compiling import Compiled
+from harness.engine.compiling import CompiledTwin
 from harness.engine.folding import attack_ready, unfolded
-from harness.engine.networks import HOOKS, state_version
+from harness.engine.networks import hung_on, state_version
 from harness.engine.norms import per_sample_norm
 from harness.engine.quantizing import attackable
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
@@ -23,7 +23,7 @@ from harness.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from harness.engine.iterates import ThreatModel
     from harness.engine.networks import PixelClassifier
@@ -35,7 +35,7 @@ class Guard:
     """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
 
     ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and ``gradients`` says whose gradients.
-    ``compiled``: the twin's forward pass by torch.compile, where that is asked for. ``remark``: where the twin is slower than it
+    Its attribute ``compiled`` is the twin by torch.compile, where that is asked for. ``remark``: where the twin is slower than it
     could be, why.
     """
 
@@ -121,9 +121,9 @@ class Guard:
     def restore(self) -> None:
         """Make the twin anew."""
         self.twin = self._attack_ready()
-        self.compiled = Compiled(self.twin) if self._is_compiled else None
+        self.compiled = CompiledTwin(self.twin) if self._is_compiled else None
         self._version = state_version(self.twin)
-        self._hung = _hung_on(self.twin)
+        self._hung = hung_on(self.twin)
 
     def _changes(self) -> str | None:
         """Return what of the twin is not as it was."""
@@ -133,7 +133,7 @@ class Guard:
             return "train/eval mode"
         if any(parameter.grad is not None or parameter.requires_grad for parameter in self.twin.parameters()):
             return "parameter gradients"
-        return None if _hung_on(self.twin) == self._hung else "hooks or forward functions"
+        return None if hung_on(self.twin) == self._hung else "hooks or forward functions"
 
     def _check_state(self) -> None:
         what = self._changes()
@@ -141,11 +141,6 @@ class Guard:
             return
         self.restore()
         self.fail(f"changed the classifier's {what}", "expected them as they were: work on a copy")
-
-
-def _hung_on(net: nn.Module) -> list[tuple[int, ...]]:
-    """Count what hangs on each module's passes: hooks, which some networks are made with, and replaced forward functions."""
-    return [(*(len(getattr(module, kind)) for kind in HOOKS), "forward" in vars(module)) for module in net.modules()]
 
 
 @contextmanager

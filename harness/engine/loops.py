@@ -80,7 +80,12 @@ class AdapterLoop:
         self.batch_size = adaptation.batch_size
         self.steps_per_epoch = ceil(len(target) / adaptation.batch_size)
         self.shrinkage: Shrinkage = adaptation.shrinkage
-        self.network: AdaptedNetwork = OwnPasses(network, adaptation.precision, compiled=adaptation.compile)
+        self.network: AdaptedNetwork = OwnPasses(
+            # A closed form makes few passes, of sizes of its own.
+            network,
+            adaptation.precision,
+            compiled=adaptation.compile and not may_validate,
+        )
         self.has_batch_norm = has_batch_norm(network)
         self.source: Domain = DomainView(source)
         self.target: Domain = DomainView(target)

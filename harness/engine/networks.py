@@ -143,3 +143,8 @@ def _bits(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.to(torch.int64)
     return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
+
+
+def hung_on(net: nn.Module) -> list[tuple[int, ...]]:
+    """Count what hangs on each module's passes: hooks, which some networks are made with, and replaced forward functions."""
+    return [(*(len(getattr(module, kind)) for kind in HOOKS), "forward" in vars(module)) for module in net.modules()]

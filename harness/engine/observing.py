@@ -24,7 +24,7 @@ from harness.engine.prediction import CPU_BATCH_SIZE
 if TYPE_CHECKING:
     from harness.budget import Precision
     from harness.contract import Criterion
-    from harness.engine.compiling import Compiled
+    from harness.engine.compiling import CompiledParts
     from harness.engine.iterates import Iterates
     from harness.engine.quantizing import Attackable
 
@@ -78,8 +78,7 @@ class ObservedClassifier(nn.Module):
     """The attack's view of a frozen classifier, for the whole batch or for some ``rows`` of it.
 
     On a CPU a query goes through the network a few images at a time. ``precision``: what the network computes in; the
-    logits are float32. ``compiled``: the network as torch.compile makes it, for those parts of a query that are as large as any:
-    it is compiled anew for other sizes.
+    logits are float32. ``compiled``: what some of its parts go through instead.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class ObservedClassifier(nn.Module):
         rows: Tensor | None = None,
         *,
         precision: Precision = "float32",
-        compiled: Compiled | None = None,
+        compiled: CompiledParts | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -139,9 +138,10 @@ class ObservedClassifier(nn.Module):
         return ObservedClassifier(self.network, self.observer, own, precision=self.precision, compiled=self.compiled)
 
     def _logits(self, images: Tensor) -> Tensor:
-        whole = self.compiled is not None and len(images) == at_once(images)
+        parts = self.compiled
+        passing = parts.network if parts is not None and parts.size == len(images) else self.network
         with lowered(self.precision, images.device):
-            logits: Tensor = self.compiled(images) if self.compiled is not None and whole else self.network(images)
+            logits: Tensor = passing(images)
         return logits.float() if self.precision != "float32" else logits
 
     def _count_backward(self, gradient: Tensor) -> None:

@@ -12,9 +12,11 @@ import time
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.engine.compiling import Compiled, CompiledOutputs
+from harness.engine.compiling import CompiledTwin
 from harness.engine.folding import attack_ready
 from harness.engine.networks import PixelClassifier, placed
+from harness.engine.observing import at_once
+from harness.engine.precision import LoopNetwork
 from harness.engine.torchvision_compat import import_torchvision
 
 CLASSES = 10
@@ -25,7 +27,7 @@ _MADE = {}
 
 
 def attack_passes(subject, *, compiled, times, **what):
-    """Return so many forward and input-gradient passes of the attack-ready twin."""
+    """Return so many forward and input-gradient passes of the attack-ready twin, in parts of the size that an attack's go in."""
     return _timed(_attack_pass, subject, compiled, times, what)
 
 
@@ -51,11 +53,13 @@ def _timed(make, subject, compiled, times, what):
 def _attack_pass(subject, *, compiled, architecture, size, images):
     twin = attack_ready(_classifier(subject, architecture))
     pixels, labels = _batch(size, images)
-    passing = Compiled(twin) if compiled else twin
+    parts = [each.split(at_once(pixels)) for each in (pixels, labels)]
+    passing = CompiledTwin(twin) if compiled else twin
 
     def run():
-        leaf = pixels.clone().requires_grad_()
-        torch.autograd.grad(cross_entropy(passing(leaf), labels, reduction="sum"), leaf)
+        for some, true in zip(*parts, strict=True):
+            leaf = some.clone().requires_grad_()
+            torch.autograd.grad(cross_entropy(passing(leaf), true, reduction="sum"), leaf)
 
     return run
 
@@ -64,11 +68,11 @@ def _training_step(subject, *, compiled, architecture, size, images):
     network = _classifier(subject, architecture).train()
     pixels, labels = _batch(size, images)
     optimizer = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9)
-    passing = CompiledOutputs(network) if compiled else lambda given: (None, network(given))
+    passing = LoopNetwork(network, compiled=compiled)
 
     def run():
         optimizer.zero_grad()
-        cross_entropy(passing(pixels)[1], labels).backward()
+        cross_entropy(passing.outputs(pixels).logits, labels).backward()
         optimizer.step()
 
     return run
