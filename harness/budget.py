@@ -44,8 +44,8 @@ class Training(BaseModel):
     )
     compile: bool = Field(
         False,
-        description="Whether training passes go through torch.compile: worth it where networks are of many small layers, as "
-        "EfficientNets, and are trained for long; no faster for ResNets. It takes a C++ compiler, and gives other last digits.",
+        description="Whether training passes go through torch.compile: meant for GPUs, where it is still to be measured; on CPUs "
+        "it does not pay. It takes a C++ compiler, or triton, and gives other last digits.",
     )
     clip_norm: PositiveFloat | None = Field(
         None, description="The largest norm of all gradients together; longer ones are scaled down to it."

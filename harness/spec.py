@@ -130,9 +130,9 @@ class Experiment(Section):
     )
     attack_compile: bool = Field(
         False,
-        description="Whether correctors' own passes go through torch.compile: worth it where networks are of many small layers, "
-        "as EfficientNets, and attacks are long; no faster for ResNets. It takes a C++ compiler, and gives other last digits. On a "
-        "CPU, parts of a query of the usual size go through it. Verdicts and evaluators do without it.",
+        description="Whether correctors' own passes go through torch.compile, parts of a query of the usual size on a CPU: meant "
+        "for GPUs, where it is still to be measured; on CPUs it does not pay. It takes a C++ compiler, or triton, and gives other "
+        "last digits. Verdicts and evaluators do without it.",
     )
 
     @field_validator("adapters")

@@ -276,8 +276,17 @@ def test_one_sample_has_no_statistics_and_is_left_to_torchs_own_refusal(two_thre
 
 def test_one_thread_has_nothing_to_gain():
     assert torch.get_num_threads() == 1
-    assert not one_pass_pays(CPU)
-    assert one_pass_pays(torch.device("cuda"))
+    small = torch.ones(16, 3, 32, 32)
+    assert not one_pass_pays(small, small)
+    assert one_pass_pays(small.to("meta"), small.to("meta"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pays"), [((16, 3, 32, 32), True), ((17, 3, 32, 32), False), ((2, 3, 224, 224), False)]
+)
+def test_large_batches_have_nothing_to_gain_either(two_threads, shape, pays):
+    assert one_pass_pays(torch.ones(16, *shape[1:]), torch.ones(shape)) is pays
+    assert one_pass_pays(torch.ones(16, *shape[1:], device="meta"), torch.ones(shape, device="meta"))
 
 
 def test_trying_it_out_leaves_no_trace(two_threads):

@@ -106,6 +106,7 @@ class AttackRun:
         self.select = select
         self.max_passes = max_passes
         self.examples = examples
+        self._is_run = False
         threat = ThreatModel(attack.capabilities.norm, network.bounds, getattr(attack.options, "eps", None))
         self._guard = Guard(
             network,
@@ -120,13 +121,9 @@ class AttackRun:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader should know of how the attack ran, each a sentence."""
-        compiled = self._guard.compiled
-        unused = compiled is not None and compiled.calls == 0
-        remarks = (
-            self._guard.remark,
-            "attack_compile: none of its passes could go through torch.compile" if unused else None,
-        )
-        return tuple(remark for remark in remarks if remark is not None)
+        plain = self._is_run and self._guard.compiled is not None and self._guard.compiled_passes.total == 0
+        own = "attack_compile: none of its passes could go through torch.compile" if plain else None
+        return tuple(remark for remark in (self._guard.remark, own) if remark is not None)
 
     def _perturb(self, images: Tensor, labels: Tensor, samples: Tensor, criterion: LabelCriterion) -> BatchResult:
         """Attack ``images`` (N, C, H, W), with true labels (N,), and judge what comes of it."""
@@ -196,6 +193,7 @@ class AttackRun:
         self, images: Tensor, criterion: LabelCriterion, samples: Tensor, observer: Observer, precision: Precision
     ) -> Tensor:
         guard = self._guard
+        self._is_run = True
         compiled = self._compiled(images, precision)
         shown = ObservedClassifier(guard.twin, observer, precision=precision, compiled=compiled)
         with guard.watching(images, samples) as given:

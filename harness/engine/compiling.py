@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.engine.networks import hung_on, last_linear
+from harness.engine.passes import PassCount
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ class Compiled:
 
 
 class CompiledTwin:
-    """A frozen network that is compiled for passes of an attack; ``calls``: how often they went through it.
+    """A frozen network that is compiled for passes of an attack; ``passes`` counts the images that went through it.
 
     Hooks that an attack hangs on the network are none of what was compiled: with them it is passed as it is.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, passes: PassCount | None = None) -> None:
         self.network = network
-        self.calls = 0
+        self.passes = passes or PassCount()
         self._compiled = Compiled(network)
         self._hung = hung_on(network)
         self._warmed: set[object] = set()
@@ -75,7 +76,7 @@ class CompiledTwin:
         if hung_on(self.network) != self._hung:
             plain: Tensor = self.network(images)
             return plain
-        self.calls += 1
+        self.passes.forward += len(images)
         logits: Tensor = self._compiled(images)
         return logits
 

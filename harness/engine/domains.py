@@ -49,8 +49,9 @@ class TwoDomainForward:
         self.target_gradients = target_gradients
         self.source_seen = source_seen
         self._modes: list[bool] | None = None
+        self._modules = list(network.modules())
         # Some networks do more on a change of mode: adapters of low rank merge and unmerge their weights.
-        self._modes_are_flags = all(type(module).train is nn.Module.train for module in network.modules())
+        self._modes_are_flags = all(type(module).train is nn.Module.train for module in self._modules)
         self.target_seen = target_gradients or (policy != "frozen" and has_batch_norm(network))
 
     def train_mode(self) -> None:
@@ -64,7 +65,7 @@ class TwoDomainForward:
         self._modes = self._modes_now()
 
     def _modes_now(self) -> list[bool]:
-        return [module.training for module in self.network.modules()]
+        return [module.training for module in self._modules]
 
     def __call__(self, source: Tensor, target: Tensor) -> tuple[Outputs | None, Outputs | None]:
         """Return the outputs of both batches (N, C, H, W); None for a source or a target that nothing looks at."""

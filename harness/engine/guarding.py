@@ -16,6 +16,7 @@ from harness.engine.compiling import CompiledTwin
 from harness.engine.folding import attack_ready, unfolded
 from harness.engine.networks import hung_on, state_version
 from harness.engine.norms import per_sample_norm
+from harness.engine.passes import PassCount
 from harness.engine.quantizing import attackable
 from harness.engine.randomness import PerSampleStreams, derive_seed, isolated_generators
 from harness.errors import ContractError
@@ -35,8 +36,8 @@ class Guard:
     """Stands between a plugin and the classifier; ``what`` is what messages call the plugin: ``attack "bim"``.
 
     ``judge`` is the quantized twin where that is the subject: the plugin sees its logits, and ``gradients`` says whose gradients.
-    Its attribute ``compiled`` is the twin by torch.compile, where that is asked for. ``remark``: where the twin is slower than it
-    could be, why.
+    Its attribute ``compiled`` is the twin by torch.compile, where that is asked for; ``compiled_passes``: what went through it.
+    ``remark``: where the twin is slower than it could be, why.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Guard:
     ) -> None:
         self.network = network
         self._is_compiled = compiled
+        self.compiled_passes = PassCount()
         self.judge = judge
         self.gradients = gradients
         self.what = what
@@ -121,7 +123,7 @@ class Guard:
     def restore(self) -> None:
         """Make the twin anew."""
         self.twin = self._attack_ready()
-        self.compiled = CompiledTwin(self.twin) if self._is_compiled else None
+        self.compiled = CompiledTwin(self.twin, self.compiled_passes) if self._is_compiled else None
         self._version = state_version(self.twin)
         self._hung = hung_on(self.twin)
 

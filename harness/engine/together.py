@@ -6,6 +6,7 @@ import copy
 import random
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,12 +31,20 @@ _TOLERANCE = 1e-6
 """Of the largest value: far above what rounding makes of float64, far below what samples that depend on each other do."""
 
 
-def one_pass_pays(device: torch.device) -> bool:
-    """Whether one large pass is faster than two: where a layer's work is shared out, as to threads.
+_FEW_PIXELS = 32 * 32 * 32
+"""Of both domains' images together: above it, what is computed of one is out of the caches when the other's turn comes."""
 
-    One thread only loses by it: the gradients of both domains are copied into one tensor behind each batch-norm layer.
+
+def one_pass_pays(source: Tensor, target: Tensor) -> bool:
+    """Whether one pass over both domains (N, C, H, W) is faster than two.
+
+    So it is for small batches, where a layer's work is shared out to threads: there a pass of its own is mostly overhead. Others
+    only lose by it, since the gradients of both domains are copied into one tensor behind each batch-norm layer.
     """
-    return device.type != "cpu" or torch.get_num_threads() > 1
+    if source.device.type != "cpu":
+        return True
+    pixels = (len(source) + len(target)) * prod(source.shape[2:])
+    return torch.get_num_threads() > 1 and pixels <= _FEW_PIXELS
 
 
 class OnePass:
@@ -49,7 +58,7 @@ class OnePass:
 
     def allowed(self, source: Tensor, target: Tensor) -> bool:
         """Whether one pass is faster, and gives and leaves behind what two would; tried out once, on a few of the images."""
-        if min(len(source), len(target)) < 2 or not one_pass_pays(source.device) or self._watched():
+        if min(len(source), len(target)) < 2 or not one_pass_pays(source, target) or self._watched():
             return False
         if self._proved is None:
             self._proved = all(type(layer) in _PLAIN for layer in self._layers) and _alike(

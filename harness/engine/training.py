@@ -135,7 +135,8 @@ class Trainer:
             group["lr"] = self._learning_rate(step) * group["factor"]
         self._choose(step)
         losses = self.task.losses(step)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
