@@ -29,17 +29,15 @@ PlainNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _TOLERANCE = 1e-6
 """Of the largest value: far above what rounding makes of float64, far below what samples that depend on each other do."""
-
-
 _FEW_PIXELS = 32 * 32 * 32
-"""Of both domains' images together: above it, what is computed of one is out of the caches when the other's turn comes."""
+"""Of both domains' images together, where one pass stops paying: measured with a ResNet-20 on two threads."""
 
 
 def one_pass_pays(source: Tensor, target: Tensor) -> bool:
     """Whether one pass over both domains (N, C, H, W) is faster than two.
 
-    So it is for small batches, where a layer's work is shared out to threads: there a pass of its own is mostly overhead. Others
-    only lose by it, since the gradients of both domains are copied into one tensor behind each batch-norm layer.
+    So it is for small batches, where a layer's work is shared out to threads. Others only lose by it: behind each batch-norm layer
+    the gradients of both domains are copied into one tensor.
     """
     if source.device.type != "cpu":
         return True
